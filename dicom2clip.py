@@ -1,0 +1,313 @@
+"""The command: reads pipelines.yaml, runs stages, mounts the stages' sub-commands.
+
+In: a pipeline's name and overrides. Out: whatever its stages write. Exit codes: 0 all done; 1 a
+bug; 2 the user's input is wrong; 3 done, but some items were rejected by a failure; 75 stopped by a
+signal, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.exceptions
+from rich.console import Console
+
+import ingest.cli
+import shards.cli
+from study.config import Pipeline, load_pipeline, pipeline_names
+from study.errors import EXIT_DONE, EXIT_REJECTED, EXIT_RESUMABLE, EXIT_USER, UserError
+from study.progress import Bars
+
+HOME = Path(__file__).resolve().parent
+STAGES = ("ingest", "train", "eval")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="From a folder of uncurated DICOM studies and reports to a trained study-level CLIP.",
+)
+app.add_typer(ingest.cli.app, name="ingest")
+app.add_typer(shards.cli.app, name="shards")
+
+Name = Annotated[
+    str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline in the configuration file.")
+]
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="File of pipelines.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", help="key=value, e.g. train.batch_size=32. May be repeated.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else.")
+]
+
+
+def default_config() -> Path:
+    """pipelines.yaml of the current folder, else the one beside this program."""
+    here = Path("pipelines.yaml")
+    return here if here.exists() else HOME / "pipelines.yaml"
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(metavar="[PIPELINE]", help="Name of a pipeline.")] = "",
+    stage: Annotated[
+        list[str], typer.Option(help="Only this stage: ingest, train or eval. May be repeated.")
+    ] = [],
+    config: ConfigFile | None = None,
+    overrides: Overrides = [],
+    as_json: AsJson = False,
+    show_list: Annotated[bool, typer.Option("--list", help="List the pipelines and stop.")] = False,
+) -> None:
+    """Run all stages of a pipeline, or some. What is done already is not done again."""
+    config = config or default_config()
+    if show_list or not name:
+        for known, description in pipeline_names(config).items():
+            typer.echo(f"{known:20} {description}")
+        return
+    unknown = [s for s in stage if s not in STAGES]
+    if unknown:
+        raise UserError(f"--stage {unknown[0]}: there are {', '.join(STAGES)}")
+    pipeline = load_pipeline(config, name, overrides)
+    facts = run_stages(pipeline, tuple(stage) or STAGES, _console(as_json))
+    if as_json:
+        typer.echo(json.dumps(facts))
+    raise typer.Exit(facts["exit_code"])
+
+
+@app.command("train")
+def train_command(
+    name: Name, config: ConfigFile | None = None, overrides: Overrides = [], as_json: AsJson = False
+) -> None:
+    """Train a pipeline's model on its dataset; goes on from the newest checkpoint."""
+    run(name, ["train"], config, overrides, as_json)
+
+
+@app.command("eval")
+def eval_command(
+    name: Name, config: ConfigFile | None = None, overrides: Overrides = [], as_json: AsJson = False
+) -> None:
+    """Score a pipeline's newest checkpoint on its benchmarks."""
+    run(name, ["eval"], config, overrides, as_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Everything is written below it.")] = Path("demo"),
+    size: Annotated[
+        str, typer.Option(help="small: some minutes on two CPU cores; large: about half an hour.")
+    ] = "small",
+    control: Annotated[
+        bool,
+        typer.Option(
+            "--control", help="Shuffle the reports between studies first: nothing can be learned."
+        ),
+    ] = False,
+    config: ConfigFile | None = None,
+    overrides: Overrides = [],
+    as_json: AsJson = False,
+) -> None:
+    """Synthetic cohort -> DICOM -> shards -> training -> zero-shot table, on a laptop's CPU."""
+    names = {"small": "demo", "large": "demo-large"}
+    if size not in names:
+        raise UserError(f"--size {size}: there are small and large")
+    home = folder / (size + ("-control" if control else ""))
+    places = [
+        f"dataset={home / 'dataset'}",
+        f"run={home / 'run'}",
+        f"ingest.source={home / 'cohort' / 'dicom'}",
+        f"ingest.reports={home / 'cohort' / 'reports.csv'}",
+        f"ingest.labels={home / 'cohort' / 'labels.csv'}",
+    ]
+    pipeline = load_pipeline(config or default_config(), names[size], [*places, *overrides])
+    console = _console(as_json)
+    start = time.monotonic()
+    num_studies = {"small": 400, "large": 1600}[size]
+    cohort = _demo_cohort(home, num_studies, control, console)
+    facts = run_stages(pipeline, STAGES, console)
+    facts = {"cohort": cohort, **facts, "seconds": round(time.monotonic() - start, 1)}
+    if as_json:
+        typer.echo(json.dumps(facts))
+    else:
+        console.print(
+            f"All stages took {facts['seconds']:.0f} s. Everything is in {home}.", highlight=False
+        )
+        console.print(
+            f"Look at it: dicom2clip shards preview {home / 'dataset'}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    raise typer.Exit(facts["exit_code"])
+
+
+def run_stages(pipeline: Pipeline, stages: tuple[str, ...], console: Console) -> dict[str, Any]:
+    """Run stages in order and say what each did. The facts are what `--json` prints."""
+    facts: dict[str, Any] = {"pipeline": pipeline.name, "exit_code": EXIT_DONE}
+    for stage in STAGES:
+        if stage not in stages:
+            continue
+        start = time.monotonic()
+        facts[stage] = {"ingest": _ingest, "train": _train, "eval": _eval}[stage](pipeline, console)
+        facts[stage]["seconds"] = round(time.monotonic() - start, 1)
+        if facts[stage].pop("rejected_by_failure", 0):
+            facts["exit_code"] = EXIT_REJECTED
+    return facts
+
+
+def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
+    from ingest.job import ingest
+
+    with Bars(console, {"crawl": "ingest: headers", "shards": "ingest: studies"}) as bars:
+        result = ingest(pipeline, bars)
+    sums, info = result.sums, result.info
+    if result.nothing_to_do:
+        console.print(
+            f"[bold]ingest[/]: nothing to do, {info.num_studies} studies are in {pipeline.dataset}"
+        )
+    else:
+        splits = ", ".join(f"{count} {split}" for split, count in info.by_split.items())
+        console.print(
+            f"[bold]ingest[/]: {info.num_studies} studies ({splits}), {info.num_scans} scans "
+            f"in {info.num_shards} shards: {pipeline.dataset}"
+        )
+    states = ", ".join(f"{count:,} {status}" for status, count in sums.by_status.items())
+    console.print(f"  {sums.files:,} files, {sums.images:,} images: {states}")
+    if sums.by_reason:
+        console.print(
+            "  " + ", ".join(f"{count:,} {reason}" for reason, count in sums.by_reason.items())
+        )
+    for what, counts in (("reports", result.reports), ("labels", result.labels)):
+        if counts and (counts.surplus or counts.missing):
+            console.print(
+                f"  {what}: {counts.surplus} rows without a study, "
+                f"{counts.missing} studies without a row"
+            )
+    for failed in result.failed_shards:
+        console.print(f"  [red]not written[/]: {failed}; run the same command again")
+    return {
+        "dataset": pipeline.dataset,
+        "nothing_to_do": result.nothing_to_do,
+        "studies": info.num_studies,
+        "scans": info.num_scans,
+        "splits": dict(info.by_split),
+        "ledger": sums.as_json(),
+        "reports": result.reports.as_json() if result.reports else None,
+        "labels": result.labels.as_json() if result.labels else None,
+        "failed_shards": list(result.failed_shards),
+        "rejected_by_failure": sums.failures + len(result.failed_shards),
+    }
+
+
+def _train(pipeline: Pipeline, console: Console) -> dict[str, Any]:
+    from train.loop import train
+
+    result = train(pipeline, console=console)
+    if result.already_done:
+        console.print(
+            f"[bold]train[/]: nothing to do, {result.checkpoint} has all {result.step} steps"
+        )
+    else:
+        console.print(
+            f"[bold]train[/]: {result.step} steps, loss {result.loss:.3f}, "
+            f"{result.studies_per_s:.0f} studies/s: {result.checkpoint}"
+        )
+    return {
+        "checkpoint": str(result.checkpoint),
+        "nothing_to_do": result.already_done,
+        "step": result.step,
+        "loss": result.loss,
+        "studies_per_s": result.studies_per_s,
+    }
+
+
+def _eval(pipeline: Pipeline, console: Console) -> dict[str, Any]:
+    from eval.cli import evaluate
+
+    results = evaluate(pipeline, console=console)
+    return {"benchmarks": [asdict(result) for result in results]}
+
+
+def _demo_cohort(
+    home: Path, num_studies: int, shuffle_reports: bool, console: Console
+) -> dict[str, Any]:
+    """Write the cohort once. Its project key is a constant: nobody is in it, and a demo should
+    repeat exactly."""
+    from ingest.cohort import write_cohort
+
+    mark = home / "cohort.json"
+    want = {"num_studies": num_studies, "shuffle_reports": shuffle_reports}
+    if mark.exists():
+        facts: dict[str, Any] = json.loads(mark.read_text())
+        if facts["arguments"] == want:
+            console.print(
+                f"[bold]cohort[/]: nothing to do, {facts['num_files']:,} files are in {home}"
+            )
+            return facts
+        raise UserError(
+            f"{home} holds another cohort ({facts['arguments']}); remove it or give another --folder"
+        )
+    if (home / "cohort").exists():
+        shutil.rmtree(home / "cohort")  # begun by a run that was stopped: it has no mark
+    key_file = home / "run" / "project.key"
+    key_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key_file.write_text("00" * 32 + "\n")
+    key_file.chmod(0o600)
+    with Bars(console, {"cohort": "cohort: studies"}) as bars:
+        summary = write_cohort(
+            home / "cohort",
+            num_studies=num_studies,
+            seed=0,
+            workers=os.cpu_count() or 1,
+            shuffle_reports=shuffle_reports,
+            progress=partial(bars, "cohort"),
+        )
+    facts = {"arguments": want, **asdict(summary)}
+    mark.write_text(json.dumps(facts, indent=1))
+    console.print(
+        f"[bold]cohort[/]: {summary.num_studies} studies of {summary.num_patients} patients "
+        f"in {summary.num_files:,} files"
+    )
+    return facts
+
+
+def _console(as_json: bool) -> Console:
+    """Where people read: the terminal, or standard error when standard output is kept for JSON."""
+    return Console(stderr=as_json, quiet=as_json, highlight=False, soft_wrap=True)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        code = app(standalone_mode=False) or EXIT_DONE
+    except typer.exceptions.TyperException as error:
+        print(f"Error: {error}", file=sys.stderr)
+        code = EXIT_USER
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        code = EXIT_USER
+    except (KeyboardInterrupt, typer.exceptions.Abort):
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        code = EXIT_RESUMABLE
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = EXIT_DONE
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

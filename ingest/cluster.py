@@ -1,0 +1,131 @@
+"""Where ingestion runs: dask workers, started only when there is something to do.
+
+In: the speed settings. Out: `Workers`, which maps functions over items with a bounded number in
+flight. One process a worker and one thread a process: decoders hold the interpreter's lock, and a
+crash costs one task.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, TypeVar
+
+import dask
+from distributed import Client, LocalCluster, as_completed
+
+from study.errors import UserError
+from study.sections import IngestSpeed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+TASKS_PER_WORKER = 3
+"""In flight: enough that no worker waits, few enough that the scheduler stays small
+(distributed#2181)."""
+
+
+class Workers:
+    """A dask client that is made on first use and closed at the end."""
+
+    def __init__(self, speed: IngestSpeed) -> None:
+        self._speed = speed
+        self._cluster: LocalCluster | None = None
+        self._client: Client | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._client is not None:
+            self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    @property
+    def started(self) -> bool:
+        return self._client is not None
+
+    def ordered(self, function: Callable[[Item], Result], items: list[Item]) -> Iterator[Result]:
+        """Results in the order of the items. An exception of a task is raised here."""
+        if not items:
+            return
+        waiting: dict[int, Result] = {}
+        following = 0
+        for index, result in self.unordered(_Indexed(function), list(enumerate(items))):
+            waiting[index] = result
+            while following in waiting:
+                yield waiting.pop(following)
+                following += 1
+
+    def unordered(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        """Results as they come; a bounded number of tasks in flight. An exception of a task is
+        raised here."""
+        queue = iter(items)
+        first = next(queue, None)
+        if first is None:
+            return
+        client = self._connect()
+        window = TASKS_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        retries = self._speed.max_retries
+        flying = as_completed(
+            [client.submit(function, first, pure=False, retries=retries)], raise_errors=False
+        )
+        while flying.count() < window and (item := next(queue, None)) is not None:
+            flying.add(client.submit(function, item, pure=False, retries=retries))
+        for future in flying:
+            result = future.result()
+            future.release()
+            if (item := next(queue, None)) is not None:
+                flying.add(client.submit(function, item, pure=False, retries=retries))
+            yield result
+
+    def _connect(self) -> Client:
+        if self._client is None:
+            for name in (
+                "distributed",
+                "distributed.nanny",
+                "distributed.worker",
+                "distributed.scheduler",
+            ):
+                logging.getLogger(name).setLevel(logging.ERROR)
+            if self._speed.scheduler:
+                try:
+                    self._client = Client(self._speed.scheduler, timeout="10s")
+                except (OSError, TimeoutError, ValueError) as error:
+                    raise UserError(
+                        f"ingest.speed.scheduler: {self._speed.scheduler} does not answer: {error}"
+                    ) from None
+                return self._client
+            dask.config.set(
+                {"distributed.worker.daemon": False, "distributed.comm.timeouts.connect": "60s"}
+            )
+            self._cluster = LocalCluster(
+                n_workers=self._speed.workers or len(os.sched_getaffinity(0)),
+                threads_per_worker=1,
+                memory_limit=self._speed.memory_limit,
+                dashboard_address=None,
+                host="127.0.0.1",
+            )
+            self._client = Client(self._cluster)
+        return self._client
+
+
+class _Indexed:
+    """Carries an item's index through a task; a class because lambdas do not pickle by
+    reference."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __call__(self, pair: tuple[int, Any]) -> tuple[int, Any]:
+        return pair[0], self.function(pair[1])

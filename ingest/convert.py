@@ -1,0 +1,154 @@
+"""One task of the job: the studies of a shard -> samples, one study at a time; memory is bounded by
+one study.
+
+In: a `ShardTask`. Out: a committed shard, and a small `ShardOutcome` about what failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ingest.grid import to_grid
+from ingest.pixels import UndecodableError, read_volume
+from ingest.plan import ShardTask, StudyTask
+from ingest.volume import straighten
+from shards.writer import ShardWriter
+from study.records import Reason, Scan, Study
+from study.sections import Grid, Intensity
+
+
+@dataclass(frozen=True)
+class ScanFailure:
+    """A volume that was planned and could not be made."""
+
+    study_uid: str
+    scan: int
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class ShardOutcome:
+    """What conversion found out about a shard's studies; kept in the run folder for the ledger."""
+
+    shard: int
+    content: str
+    studies: dict[str, Reason]
+    """Rejected studies."""
+    scans: tuple[ScanFailure, ...]
+    samples: int
+
+    def save(self, folder: Path) -> None:
+        facts = {
+            "content": self.content,
+            "samples": self.samples,
+            "studies": self.studies,
+            "scans": [[f.study_uid, f.scan, f.reason, f.detail] for f in self.scans],
+        }
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = folder / f"{self.shard:05d}.json.partial"
+        partial.write_text(json.dumps(facts))
+        partial.replace(folder / f"{self.shard:05d}.json")
+
+    @staticmethod
+    def load(folder: Path, shard: int) -> ShardOutcome:
+        facts = json.loads((folder / f"{shard:05d}.json").read_text())
+        return ShardOutcome(
+            shard,
+            facts["content"],
+            {uid: Reason(reason) for uid, reason in facts["studies"].items()},
+            tuple(
+                ScanFailure(uid, scan, Reason(reason), detail)
+                for uid, scan, reason, detail in facts["scans"]
+            ),
+            facts["samples"],
+        )
+
+
+def convert_shard(
+    task: ShardTask, dataset: str, outcomes: str, compression: str, grid: Grid, intensity: Intensity
+) -> ShardOutcome:
+    """Make and commit a shard. Raises OSError, and leaves nothing committed, when reading or
+    writing fails."""
+    os.umask(0o022)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    rejected: dict[str, Reason] = {}
+    failures: list[ScanFailure] = []
+    samples = 0
+    with ShardWriter(Path(dataset), task.shard, compression, content=task.content) as writer:
+        for study_task in task.studies:
+            study, failed = convert_study(study_task, grid, intensity)
+            failures.extend(failed)
+            if isinstance(study, Reason):
+                rejected[study_task.study_uid] = study
+                writer.reject(study_task.key, study_task.patient, study_task.split, study)
+            else:
+                samples += 1
+                writer.add(study)
+        outcome = ShardOutcome(task.shard, task.content, rejected, tuple(failures), samples)
+        outcome.save(
+            Path(outcomes)
+        )  # before the commit record: a committed shard always has its outcome
+    return outcome
+
+
+def convert_study(
+    task: StudyTask, grid: Grid, intensity: Intensity
+) -> tuple[Study | Reason, list[ScanFailure]]:
+    """The sample of a study, or the reason why there is none; and the volumes that failed."""
+    if task.reason is not None:
+        return task.reason, []
+    scans: list[Scan] = []
+    failures: list[ScanFailure] = []
+    for made in _scans(task, grid, intensity):
+        if isinstance(made, ScanFailure):
+            failures.append(made)
+        else:
+            scans.append(made)
+    if not scans:
+        return Reason.NO_SCANS, failures
+    study = Study(
+        key=task.key,
+        patient=task.patient,
+        split=task.split,
+        scans=tuple(scans),
+        report=task.report,
+        labels=task.labels,
+        age_years=task.age_years,
+        sex=task.sex,
+    )
+    return study, failures
+
+
+def _scans(task: StudyTask, grid: Grid, intensity: Intensity) -> Iterator[Scan | ScanFailure]:
+    for number, (plan, digest) in enumerate(zip(task.plans, task.digests, strict=True)):
+        try:
+            volume = straighten(read_volume(plan), plan)
+            scans = to_grid(volume, plan.modality, grid, intensity)
+        except UndecodableError as error:
+            yield ScanFailure(task.study_uid, number, error.reason, error.detail)
+            continue
+        except FileNotFoundError as error:
+            yield ScanFailure(
+                task.study_uid, number, Reason.UNREADABLE, f"{error.filename} is gone"
+            )
+            continue
+        except MemoryError:
+            yield ScanFailure(task.study_uid, number, Reason.TOO_LARGE, "out of memory")
+            continue
+        if not scans:
+            yield ScanFailure(task.study_uid, number, Reason.INTENSITY_CONSTANT, "")
+        for scan in scans:
+            yield replace(
+                scan,
+                series_index=number,
+                digest=digest,
+                flags=plan.flags,
+                acquisition=plan.acquisition,
+            )

@@ -1,0 +1,315 @@
+"""The ingestion job, from folders to a finished dataset; what is done already is not done again.
+
+In: a `Pipeline`. Out: shards, their index and `dataset.json`; in the run folder (mode 0700):
+`instances.parquet`, `ledger.parquet`, `scans.parquet`, `sentences.parquet`, `keys.parquet`,
+`plan.parquet`, `config.yaml`, `log.jsonl`. Everything that can be wrong with the input is looked at
+before the first byte is written. Killed anywhere, the same command does what is missing: the commit
+records of the shards are the only book of what is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ingest import crawl, deidentify, facts, ledger, plan, table
+from ingest.cluster import Workers
+from ingest.convert import ShardOutcome, convert_shard
+from ingest.group import Grouping, group_study
+from ingest.reports import JoinCounts, join_counts, load_labels, load_reports
+from ingest.runfolder import write_run_tables
+from shards.catalog import INFO_FILE, DatasetInfo, read_info
+from shards.writer import committed, discard_uncommitted, finish_dataset
+from study.config import Pipeline, fingerprint
+from study.errors import UserError
+from study.records import Instance, Reason, Status
+from study.runlog import RunLog, provenance
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(stage, done, all); stages are "crawl" and "shards"."""
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What an ingestion did, and what there is now."""
+
+    info: DatasetInfo
+    sums: ledger.LedgerSums
+    reports: JoinCounts | None
+    labels: JoinCounts | None
+    shards_written: int
+    shards_kept: int
+    failed_shards: tuple[str, ...]
+    """Shards that could not be written, each with its error; run again for these."""
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return self.shards_written == 0 and not self.failed_shards
+
+
+def shaping_settings(pipeline: Pipeline) -> dict[str, Any]:
+    """The settings that shape what is in a dataset: no paths, nothing that only changes speed."""
+    chosen = pipeline.ingest.model_dump(
+        mode="json",
+        include={
+            "select",
+            "rules",
+            "grid",
+            "intensity",
+            "without_report",
+            "valid_fraction",
+            "test_fraction",
+        },
+    )
+    return {"ingest": chosen, "shards": pipeline.shards.model_dump(mode="json")}
+
+
+def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
+    """Ingest the source of a pipeline into its dataset.
+
+    Raises UserError: no source, broken tables, no DICOM in it, a dataset made with other settings
+    or another key.
+    """
+    settings = pipeline.ingest
+    if not settings.source:
+        raise UserError(
+            f"pipeline {pipeline.name}: ingest.source is not set; "
+            "give a folder, as in --set ingest.source=DIR"
+        )
+    if settings.report_source == "facts" and settings.reports:
+        raise UserError("ingest.report_source: facts makes the reports; leave ingest.reports empty")
+    reports = load_reports(settings.reports, settings.columns) if settings.reports else {}
+    labels = load_labels(settings.labels, settings.columns) if settings.labels else {}
+    run, dataset = Path(pipeline.run), Path(pipeline.dataset)
+    shaping = shaping_settings(pipeline)
+    mark = fingerprint(shaping)
+    _refuse_other_settings(dataset, run, shaping)
+
+    with Workers(settings.speed) as workers:
+        instances = crawl.crawl(
+            settings.source, run / "instances.parquet", workers.ordered, partial(progress, "crawl")
+        )
+        if all(i.reason is Reason.NOT_DICOM for i in instances):
+            raise UserError(
+                f"ingest.source: none of the {len(instances)} files "
+                f"in {', '.join(settings.source)} is DICOM"
+            )
+        run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.chmod(run, 0o700)
+        key = deidentify.project_key(run / "project.key")
+        _refuse_other_key(dataset, key)
+        with RunLog(run / "log.jsonl") as log:
+            log.event("crawled", files=len({i.path for i in instances}), images=len(instances))
+            table.write(run / "instances.parquet", instances)
+            by_study = _by_study(instances)
+            groupings = {
+                uid: group_study(found, settings.select, settings.rules)
+                for uid, found in by_study.items()
+            }
+            if settings.report_source == "facts":
+                reports, labels = facts.write_tables(run, groupings, settings.columns)
+            rows = _ledger_rows(instances, groupings)
+            ledger.check(rows, instances)
+            studies = [
+                plan.study_task(
+                    by_study[uid], grouping, key, settings, reports.get(uid), labels.get(uid, {})
+                )
+                for uid, grouping in groupings.items()
+            ]
+            tasks = plan.assign(
+                studies, plan.read(run / "plan.parquet"), pipeline.shards.studies_per_shard, mark
+            )
+            _refuse_changed_studies(dataset, tasks)
+            write_run_tables(run, pipeline, studies)
+            (run / "settings.json").write_text(json.dumps(shaping, indent=1, sort_keys=True))
+            plan.write(run / "plan.parquet", tasks)
+            ledger.write(run / "ledger.parquet", rows)
+
+            written, failed = _convert(pipeline, tasks, workers, progress, log)
+            rows = _with_outcomes(run, dataset, tasks, rows)
+            ledger.write(run / "ledger.parquet", rows)
+            done = committed(dataset)
+            with_scans = [uid for uid, grouping in groupings.items() if grouping.plans]
+            if not failed and not any(stats.successes for stats in done.values()):
+                raise UserError(_nothing_usable(rows))
+            info = (
+                finish_dataset(
+                    dataset,
+                    fingerprint=mark,
+                    provenance=provenance(),
+                    settings=shaping,
+                    key_fingerprint=deidentify.key_fingerprint(key),
+                    name=pipeline.name,
+                )
+                if written or not (dataset / INFO_FILE).exists()
+                else read_info(dataset)
+            )
+            result = JobResult(
+                info,
+                ledger.sums(rows),
+                join_counts(reports, by_study, with_scans) if reports else None,
+                join_counts(labels, by_study, with_scans) if labels else None,
+                written,
+                len(tasks) - written - len(failed),
+                tuple(failed),
+            )
+            log.event(
+                "ingested",
+                written=written,
+                kept=result.shards_kept,
+                failed=failed,
+                **result.sums.as_json(),
+            )
+            return result
+
+
+def _by_study(instances: Sequence[Instance]) -> dict[str, list[Instance]]:
+    by_study: dict[str, list[Instance]] = defaultdict(list)
+    for instance in instances:
+        if instance.study_uid:
+            by_study[instance.study_uid].append(instance)
+    return dict(sorted(by_study.items()))
+
+
+def _ledger_rows(
+    instances: Sequence[Instance], groupings: Mapping[str, Grouping]
+) -> list[ledger.LedgerRow]:
+    rows = [row for grouping in groupings.values() for row in grouping.rows]
+    for instance in instances:
+        if not instance.study_uid:
+            reason = instance.reason or Reason.MISSING_UID
+            rows.append(ledger.row_for(instance, Status.REJECTED, reason, instance.detail))
+    return sorted(rows, key=lambda row: (row.path, row.frame))
+
+
+def _convert(
+    pipeline: Pipeline,
+    tasks: Sequence[plan.ShardTask],
+    workers: Workers,
+    progress: Progress,
+    log: RunLog,
+) -> tuple[int, list[str]]:
+    """Write the shards that are missing. Returns how many were written, and the errors of those
+    that were not."""
+    dataset = Path(pipeline.dataset)
+    discard_uncommitted(dataset)
+    done = {shard: stats.content for shard, stats in committed(dataset).items()}
+    missing = [task for task in tasks if done.get(task.shard) != task.content]
+    total = sum(len(task.studies) for task in tasks)
+    finished = total - sum(len(task.studies) for task in missing)
+    progress("shards", finished, total)
+    convert = partial(
+        _try_shard,
+        dataset=str(dataset),
+        outcomes=str(Path(pipeline.run) / "outcomes"),
+        compression=pipeline.shards.compression,
+        grid=pipeline.ingest.grid,
+        intensity=pipeline.ingest.intensity,
+        retries=pipeline.ingest.speed.max_retries,
+    )
+    by_number = {task.shard: task for task in missing}
+    failed: list[str] = []
+    for shard, outcome in workers.unordered(convert, missing):
+        if isinstance(outcome, str):
+            failed.append(f"shard {shard}: {outcome}")
+            log.event("shard failed", shard=shard, error=outcome)
+        else:
+            log.event(
+                "shard", shard=shard, samples=outcome.samples, scan_failures=len(outcome.scans)
+            )
+            finished += len(by_number[shard].studies)
+        progress("shards", finished, total)
+    return len(missing) - len(failed), failed
+
+
+def _try_shard(
+    task: plan.ShardTask, *, retries: int, **settings: Any
+) -> tuple[int, ShardOutcome | str]:
+    """Convert a shard, again after input/output errors; the last error as text, so that other
+    shards go on."""
+    for attempt in range(retries + 1):
+        try:
+            return task.shard, convert_shard(task, **settings)
+        except OSError as error:
+            last = f"{type(error).__name__}: {error}"
+            if attempt == retries:
+                return task.shard, last
+    raise AssertionError("unreachable")
+
+
+def _with_outcomes(
+    run: Path, dataset: Path, tasks: Sequence[plan.ShardTask], rows: list[ledger.LedgerRow]
+) -> list[ledger.LedgerRow]:
+    """The ledger with what conversion found out, from the outcomes of committed shards."""
+    scans: dict[tuple[str, int], tuple[Reason, str]] = {}
+    studies: dict[str, Reason] = {}
+    done = committed(dataset)
+    for task in tasks:
+        if task.shard in done and done[task.shard].content == task.content:
+            outcome = ShardOutcome.load(run / "outcomes", task.shard)
+            scans.update({(f.study_uid, f.scan): (f.reason, f.detail) for f in outcome.scans})
+            studies.update(outcome.studies)
+    return ledger.with_outcomes(rows, scans, studies)
+
+
+def _refuse_other_settings(dataset: Path, run: Path, shaping: dict[str, Any]) -> None:
+    """A dataset is made with one set of settings; a run that was begun with others is refused."""
+    if (dataset / INFO_FILE).exists():
+        before: Any = read_info(dataset).settings
+    elif (run / "settings.json").exists() and committed(dataset):
+        before = json.loads((run / "settings.json").read_text())
+    else:
+        return
+    differences = _differences(before, shaping)
+    if differences:
+        lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences)
+        raise UserError(
+            f"{dataset} was made with other settings:\n{lines}\n"
+            "Put these back, or write beside it with --set dataset=FOLDER --set run=FOLDER."
+        )
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    old, new = (json.loads(json.dumps(value)) for value in (old, new))
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [(prefix, old, new)]
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        found += _differences(old.get(key), new.get(key), f"{prefix}.{key}".lstrip("."))
+    return found
+
+
+def _refuse_other_key(dataset: Path, key: bytes) -> None:
+    if (dataset / INFO_FILE).exists():
+        there = read_info(dataset).key_fingerprint
+        if there and there != deidentify.key_fingerprint(key):
+            raise UserError(
+                f"{dataset} was made under another project key: "
+                "use its run folder, or another dataset folder"
+            )
+
+
+def _refuse_changed_studies(dataset: Path, tasks: Sequence[plan.ShardTask]) -> None:
+    """Shards are not rewritten: a study that changed after it was written needs a new dataset, for
+    now."""
+    done = committed(dataset)
+    changed = [
+        task for task in tasks if task.shard in done and done[task.shard].content != task.content
+    ]
+    if changed:
+        raise UserError(
+            f"{dataset}: studies, reports or labels of {len(changed)} finished shards have changed "
+            f"since they were written (shard {changed[0].shard} first). Write a new dataset "
+            "beside it: --set dataset=FOLDER --set run=FOLDER"
+        )
+
+
+def _nothing_usable(rows: Sequence[ledger.LedgerRow]) -> str:
+    reasons = ", ".join(f"{n} {reason}" for reason, n in ledger.sums(rows).by_reason.items())
+    return f"no study could be made of {len(rows)} images: {reasons}"

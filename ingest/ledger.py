@@ -1,0 +1,148 @@
+"""The ledger: one row per input file (or frame of a multi-frame file), and what became of it.
+
+In: rows from the crawl, the grouping and the conversion. Out: `ledger.parquet`, sums by status and
+reason. The one invariant: the ledger has exactly the rows of the crawl, and every row has a status.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.records import FAILURE_REASONS, Instance, Reason, Status
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("frame", pa.int64()),
+        ("study_uid", pa.string()),
+        ("series_uid", pa.string()),
+        ("sop_uid", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("scan", pa.int64()),
+        ("slice", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """What became of one image. `scan` counts the volumes of a study, `slice` the slices of a
+    volume; -1: none."""
+
+    path: str
+    frame: int
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    status: Status
+    reason: Reason | None = None
+    detail: str = ""
+    scan: int = -1
+    slice: int = -1
+
+
+def row_for(
+    instance: Instance, status: Status, reason: Reason | None = None, detail: str = ""
+) -> LedgerRow:
+    return LedgerRow(
+        instance.path,
+        instance.frame,
+        instance.study_uid,
+        instance.series_uid,
+        instance.sop_uid,
+        status,
+        reason,
+        detail,
+    )
+
+
+def with_outcomes(
+    rows: Iterable[LedgerRow],
+    scans: Mapping[tuple[str, int], tuple[Reason, str]],
+    studies: Mapping[str, Reason],
+) -> list[LedgerRow]:
+    """Ledger after conversion: rows of scans and studies that failed there become rejected.
+
+    `scans` maps (study UID, scan) and `studies` a study UID to the reason.
+    """
+    result = []
+    for row in rows:
+        if row.status is Status.USED and (row.study_uid, row.scan) in scans:
+            reason, detail = scans[(row.study_uid, row.scan)]
+            row = replace(
+                row, status=Status.REJECTED, reason=reason, detail=detail, scan=-1, slice=-1
+            )
+        elif row.status is Status.USED and row.study_uid in studies:
+            row = replace(
+                row, status=Status.REJECTED, reason=studies[row.study_uid], scan=-1, slice=-1
+            )
+        result.append(row)
+    return result
+
+
+@dataclass(frozen=True)
+class LedgerSums:
+    """Counts of images by status and reason, and of files."""
+
+    images: int
+    files: int
+    by_status: Mapping[str, int]
+    by_reason: Mapping[str, int]
+
+    @property
+    def failures(self) -> int:
+        """Images rejected because something is damaged, not because a rule says so."""
+        return sum(self.by_reason.get(str(reason), 0) for reason in FAILURE_REASONS)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def sums(rows: Sequence[LedgerRow]) -> LedgerSums:
+    """Count the ledger."""
+    return LedgerSums(
+        images=len(rows),
+        files=len({row.path for row in rows}),
+        by_status={str(s): n for s, n in sorted(Counter(row.status for row in rows).items())},
+        by_reason={
+            str(r): n for r, n in Counter(row.reason for row in rows if row.reason).most_common()
+        },
+    )
+
+
+def check(rows: Sequence[LedgerRow], instances: Sequence[Instance]) -> None:
+    """Assert that the ledger is the crawl, image for image."""
+    have = Counter((row.path, row.frame) for row in rows)
+    want = Counter((instance.path, instance.frame) for instance in instances)
+    assert have == want, f"ledger and crawl differ in {len((have - want) + (want - have))} images"
+
+
+def write(file: Path, rows: Sequence[LedgerRow]) -> None:
+    """Write the ledger to a Parquet file (zstd), replacing an older one in one step."""
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    partial = file.with_suffix(".parquet.partial")
+    pq.write_table(pa.table(columns, schema=SCHEMA), partial, compression="zstd")
+    partial.replace(file)
+
+
+def read(file: Path) -> list[LedgerRow]:
+    """Rows of a ledger file, in its order."""
+    return [
+        LedgerRow(
+            **{
+                **row,
+                "status": Status(row["status"]),
+                "reason": Reason(row["reason"]) if row["reason"] else None,
+            }
+        )
+        for row in pq.read_table(file).to_pylist()
+    ]

@@ -1,0 +1,150 @@
+"""Files -> voxels in physical units: decode, rescale slice by slice, put slices in order.
+
+In: a `ScanPlan`. Out: float32 (D, H, W) in HU (CT) or scanner units (MR), on the native grid, rows
+and columns as in the file. A slice that cannot be decoded raises `UndecodableError` with its
+reason; the caller makes a Rejection of it. Sources: DICOM PS3.3 C.7.6.3 (pixels), C.7.6.16.2.9
+(per-frame rescale), C.7.5.1.1.2 (padding).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from study.records import Reason, ScanPlan, Slice
+
+AIR_HU = -1024.0
+"""What padding outside a CT's field of view becomes: nothing in a window, and not darker than
+air."""
+
+
+class UndecodableError(Exception):
+    """Pixels of a slice cannot be had; `reason` and `detail` go into the ledger."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def read_volume(plan: ScanPlan) -> np.ndarray:
+    """Voxels of a scan, float32 (D, H, W): slices in the plan's order, rows, columns.
+
+    Raises UndecodableError.
+    """
+    volume = np.empty((len(plan.slices), plan.rows, plan.columns), dtype=np.float32)
+    by_path: dict[str, list[tuple[int, Slice]]] = defaultdict(list)
+    for number, piece in enumerate(plan.slices):
+        by_path[piece.path].append((number, piece))
+    for path, pieces in by_path.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset, frames = _decode(path)
+            for frame_number in sorted({piece.frame for _, piece in pieces}):
+                wanted = [(n, p) for n, p in pieces if p.frame == frame_number]
+                values = _rescale(dataset, frames, frame_number, plan.modality)
+                for number, piece in wanted:
+                    volume[number] = _tile(values, piece, plan)
+    return volume
+
+
+def _decode(path: str) -> tuple[Dataset, np.ndarray]:
+    """The data set and its stored values, (frames, rows, columns)."""
+    try:
+        dataset = pydicom.dcmread(path, force=True)
+        if not hasattr(dataset.file_meta, "TransferSyntaxUID"):
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        array = np.asarray(dataset.pixel_array)
+    except (NotImplementedError, RuntimeError) as error:
+        syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
+        raise UndecodableError(
+            Reason.UNDECODABLE_TRANSFER_SYNTAX, f"{syntax}: {error}"[:200]
+        ) from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise what broken input makes them raise
+        raise UndecodableError(
+            Reason.UNDECODABLE_PIXELS, f"{type(error).__name__}: {error}"[:200]
+        ) from error
+    return dataset, array if array.ndim == 3 else array[np.newaxis]
+
+
+def _rescale(dataset: Dataset, frames: np.ndarray, number: int, modality: str) -> np.ndarray:
+    """Stored values of one frame -> physical values, float32 (rows, columns)."""
+    if number >= len(frames):
+        raise UndecodableError(Reason.UNDECODABLE_PIXELS, f"frame {number} of {len(frames)}")
+    stored = frames[number]
+    slope = float(_frame_value(dataset, number, "RescaleSlope") or 1.0)
+    intercept = float(_frame_value(dataset, number, "RescaleIntercept") or 0.0)
+    values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    padding = _padding_value(dataset)
+    if modality == "CT":
+        if padding is not None:
+            values[stored == padding] = AIR_HU
+        np.maximum(values, AIR_HU, out=values)
+    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+        values = values.max() + values.min() - values
+    return values
+
+
+def _frame_value(dataset: Dataset, number: int, keyword: str) -> Any:
+    """A value of a frame: from its own functional groups, the shared ones, or the top, in this
+    order."""
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    for item in ([per_frame[number]] if per_frame else []) + list(
+        dataset.get("SharedFunctionalGroupsSequence") or []
+    ):
+        transform = item.get("PixelValueTransformationSequence")
+        if transform and transform[0].get(keyword) is not None:
+            return transform[0].get(keyword)
+    return dataset.get(keyword)
+
+
+def _padding_value(dataset: Dataset) -> int | None:
+    """PixelPaddingValue as the signed number that is stored (63536 in an unsigned tag means
+    -2000)."""
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    bits = int(dataset.get("BitsAllocated", 16))
+    return (
+        value - (1 << bits)
+        if dataset.get("PixelRepresentation") == 1 and value >= 1 << (bits - 1)
+        else value
+    )
+
+
+def _tile(values: np.ndarray, piece: Slice, plan: ScanPlan) -> np.ndarray:
+    if piece.tile >= 0:
+        across = values.shape[1] // plan.columns
+        top, left = piece.tile // across * plan.rows, piece.tile % across * plan.columns
+        values = values[top : top + plan.rows, left : left + plan.columns]
+    if values.shape != (plan.rows, plan.columns):
+        raise UndecodableError(
+            Reason.UNDECODABLE_PIXELS, f"{values.shape} pixels, not {(plan.rows, plan.columns)}"
+        )
+    return values
+
+
+def digests(path: str) -> Sequence[str]:
+    """SHA-256 of the decoded stored values of every frame; the text of the failure where a file
+    does not decode."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _, frames = _decode(path)
+    except (UndecodableError, OSError) as error:
+        return [f"undecodable {error}"]
+    return [
+        hashlib.sha256(
+            f"{f.shape}".encode() + np.ascontiguousarray(f, dtype="<i4").tobytes()
+        ).hexdigest()
+        for f in frames
+    ]

@@ -1,0 +1,190 @@
+"""Which images can be part of a scan, one rule a function.
+
+In: an `Instance` and the settings. Out: a `Verdict` (reason, detail) for what is left out, None for
+what stays. Rules are tried in the order of `RULES`; the first that answers decides. To add one:
+write the function, put it into `RULES`, add a `Reason`, and a test. Sources: reference converters'
+rules, DICOM PS3.3 C.8.2.1.1.1 and C.8.16.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ingest.header import IMAGE_CLASSES
+from study.records import Instance, Reason
+from study.sections import Rules, Select
+
+Verdict = tuple[Reason, str]
+
+MAP_WORDS = frozenset(
+    [
+        "ADC",
+        "TRACEW",
+        "TRACE",
+        "FA",
+        "COLFA",
+        "EADC",
+        "EXP",
+        "RCBF",
+        "RELCBF",
+        "CBF",
+        "RCBV",
+        "CBV",
+        "MTT",
+        "TTP",
+        "TMAX",
+        "PBP",
+        "T1_MAP",
+        "T2_MAP",
+        "T2STAR_MAP",
+        "R2_MAP",
+        "SUBTRACTION",
+        "PERFUSION_ASL",
+    ]
+)
+"""Values of ImageType that name a computed map."""
+SCREEN_WORDS = (
+    "SCREEN SAVE",
+    "SCREENSAVE",
+    "SAVE",
+    "PASTED",
+    "VOLREN",
+    "VRT",
+    "3DVR",
+    "DOSE_INFO",
+    "PATIENT_INFO",
+)
+PHASE_WORDS = frozenset({"P", "PHASE", "PHASE MAP", "PHASE_MAP", "I", "IMAGINARY", "R", "REAL"})
+LOCALIZER_WORDS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "AAHSCOUT", "SURVIEW", "SURVEY")
+
+
+def known_reason(instance: Instance, rules: Rules) -> Verdict | None:
+    """The crawl found the file unusable."""
+    return (instance.reason, instance.detail) if instance.reason is not None else None
+
+
+def has_pixels(instance: Instance, rules: Rules) -> Verdict | None:
+    if not instance.has_pixels or not instance.rows or not instance.columns:
+        return Reason.NO_PIXEL_DATA, ""
+    return None
+
+
+def is_grey(instance: Instance, rules: Rules) -> Verdict | None:
+    if instance.samples_per_pixel != 1 or instance.photometric not in (
+        "MONOCHROME1",
+        "MONOCHROME2",
+    ):
+        return (
+            Reason.UNSUPPORTED_PHOTOMETRIC,
+            f"{instance.photometric}, {instance.samples_per_pixel} samples",
+        )
+    return None
+
+
+def not_burned_in(instance: Instance, rules: Rules) -> Verdict | None:
+    return (
+        (Reason.BURNED_IN_ANNOTATION, "")
+        if instance.burned_in_annotation.upper() == "YES"
+        else None
+    )
+
+
+def not_localizer(instance: Instance, rules: Rules) -> Verdict | None:
+    types = {t.upper() for t in instance.image_type}
+    if "LOCALIZER" in types or "PROJECTION IMAGE" in types:
+        return Reason.LOCALIZER, "ImageType"
+    description = f"{instance.series_description} {instance.protocol_name}".upper()
+    for word in LOCALIZER_WORDS:
+        if word in instance.series_description.upper().split() or (
+            word == "AAHSCOUT" and word in description
+        ):
+            return Reason.LOCALIZER, "SeriesDescription"
+    return None
+
+
+def not_screen(instance: Instance, rules: Rules) -> Verdict | None:
+    types = " ".join(instance.image_type).upper()
+    return (Reason.SCREEN_SAVE, types) if any(word in types for word in SCREEN_WORDS) else None
+
+
+def not_secondary(instance: Instance, rules: Rules) -> Verdict | None:
+    """DERIVED\\SECONDARY is a picture about a scan; DERIVED\\PRIMARY (reformats) stays, as HLIP
+    trains on it."""
+    values = [t.upper() for t in instance.image_type]
+    if values[:2] == ["DERIVED", "SECONDARY"] and not _kept_map(values, rules):
+        return Reason.DERIVED_SECONDARY, "\\".join(values)
+    projections = {"MIP", "MINIP", "MAXIMUM", "MINIMUM", "MAX_IP", "MIN_IP", "CSA MIP", "CSAMIP"}
+    if projections & set(values):
+        return Reason.DERIVED_SECONDARY, "\\".join(values)
+    return None
+
+
+def not_map(instance: Instance, rules: Rules) -> Verdict | None:
+    values = [t.upper() for t in instance.image_type]
+    found = MAP_WORDS.intersection(values)
+    return (
+        (Reason.DERIVED_MAP, sorted(found)[0]) if found and not _kept_map(values, rules) else None
+    )
+
+
+def not_phase(instance: Instance, rules: Rules) -> Verdict | None:
+    """Phase, real and imaginary MR images are angles and signs, not brightness."""
+    values = [t.upper() for t in instance.image_type[2:4]]
+    if instance.modality == "MR" and values and (values[0] in PHASE_WORDS or "PHASE MAP" in values):
+        return Reason.PHASE_MAP, "\\".join(values)
+    return None
+
+
+def has_geometry(instance: Instance, rules: Rules) -> Verdict | None:
+    missing = [
+        keyword
+        for keyword, value in (
+            ("ImagePositionPatient", instance.position_mm),
+            ("ImageOrientationPatient", instance.orientation),
+            ("PixelSpacing", instance.pixel_spacing_mm),
+        )
+        if value is None
+    ]
+    return (Reason.MISSING_GEOMETRY, ", ".join(missing)) if missing else None
+
+
+def _kept_map(values: list[str], rules: Rules) -> bool:
+    return bool({w.upper() for w in rules.keep_derived_maps}.intersection(values))
+
+
+RULES: tuple[Callable[[Instance, Rules], Verdict | None], ...] = (
+    known_reason,
+    has_pixels,
+    is_grey,
+    not_burned_in,
+    not_localizer,
+    not_screen,
+    not_secondary,
+    not_map,
+    not_phase,
+    has_geometry,
+)
+
+
+def judge(instance: Instance, rules: Rules) -> Verdict | None:
+    """The first rule's verdict against this image, or None when it may be part of a scan."""
+    return next((verdict for rule in RULES if (verdict := rule(instance, rules)) is not None), None)
+
+
+def selected(instance: Instance, select: Select) -> Verdict | None:
+    """`ingest.select`: what the user does not want, as NOT_SELECTED with the setting that said
+    so."""
+    modality = IMAGE_CLASSES.get(instance.sop_class_uid, instance.modality)
+    if modality not in select.modalities:
+        return Reason.NOT_SELECTED, f"modality {modality}"
+    if select.body_parts and instance.body_part.upper() not in {
+        b.upper() for b in select.body_parts
+    }:
+        return Reason.NOT_SELECTED, f"body part {instance.body_part or 'not given'}"
+    names = (instance.study_description, instance.series_description, instance.protocol_name)
+    text = " ".join(names).lower()
+    if select.description_has and not any(w.lower() in text for w in select.description_has):
+        return Reason.NOT_SELECTED, "description_has"
+    if any(w.lower() in text for w in select.description_lacks):
+        return Reason.NOT_SELECTED, "description_lacks"
+    return None

@@ -1,0 +1,55 @@
+"""Instances on disk: a Parquet table with one column a field of `Instance`.
+
+In: rows. Out: `instances.parquet` (zstd), and the same rows back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.records import Instance, Reason
+
+_TYPES = {
+    "str": pa.string(),
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "float": pa.float64(),
+    "Reason": pa.string(),
+    "Vector": pa.list_(pa.float64()),
+}
+
+
+def _arrow_type(annotation: str) -> pa.DataType:
+    name = annotation.removesuffix(" | None")
+    if name.startswith("tuple["):
+        return pa.list_(pa.string() if name.startswith("tuple[str") else pa.float64())
+    return _TYPES[name]
+
+
+SCHEMA = pa.schema([(f.name, _arrow_type(str(f.type))) for f in fields(Instance)])
+
+
+def write(file: Path, rows: Sequence[Instance]) -> None:
+    """Write the table, replacing an older one in one step."""
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    partial = file.with_suffix(".parquet.partial")
+    pq.write_table(pa.table(columns, schema=SCHEMA), partial, compression="zstd")
+    partial.replace(file)
+
+
+def read(file: Path) -> list[Instance]:
+    """Rows in the order in which they were written."""
+    return [_instance(row) for row in pq.read_table(file).to_pylist()]
+
+
+def _instance(row: dict[str, Any]) -> Instance:
+    values = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+    }
+    return Instance(**{**values, "reason": Reason(row["reason"]) if row["reason"] else None})

@@ -1,0 +1,277 @@
+"""`pipelines.yaml` -> a typed Pipeline, with errors that a user can act on.
+
+In: the YAML file, a pipeline's name, and `--set key=value` overrides. Out: a frozen `Pipeline`. A
+pipeline may build on another with `extends:`; mappings merge, everything else replaces. An unknown
+key or a bad value is a `UserError` that names file, line, key and, for a typing mistake, the
+nearest key that exists. Relative paths in the file are meant from the folder of the file; those on
+the command line from the current folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from study.errors import UserError
+from study.sections import Eval, Ingest, Section, Shards, Train
+
+KeyPath = tuple[str, ...]
+
+
+class Pipeline(Section):
+    """One named pipeline, complete: what to read, where to write, and how each stage goes."""
+
+    name: str
+    description: str = ""
+    """One line for `dicom2clip run --list`."""
+    dataset: str
+    """Folder of the sharded dataset."""
+    run: str
+    """Run folder: what identifies patients, logs and checkpoints. Made with mode 0700."""
+    ingest: Ingest = Ingest()
+    shards: Shards = Shards()
+    train: Train = Train(steps=1000)
+    eval: Eval = Eval()
+
+
+PATH_KEYS: tuple[KeyPath, ...] = (
+    ("dataset",),
+    ("run",),
+    ("ingest", "source"),
+    ("ingest", "reports"),
+    ("ingest", "labels"),
+)
+"""Values that are paths; those of the file are made absolute from the file's folder."""
+
+
+def load_pipeline(file: Path, name: str, overrides: Sequence[str] = ()) -> Pipeline:
+    """Read pipeline `name` of `file` and apply `overrides` ("train.batch_size=32", later ones win).
+
+    Raises UserError for a missing file, bad YAML, an unknown pipeline or key, and values that do
+    not fit.
+    """
+    pipelines, lines = _read_yaml(file)
+    merged, origin = _resolve(file, name, pipelines)
+    where: dict[KeyPath, str] = {
+        path: f"{file}, line {lines[(owner, *path)]}"
+        for path, owner in origin.items()
+        if (owner, *path) in lines
+    }
+    for key_path in PATH_KEYS:
+        _make_absolute(merged, key_path, file.resolve().parent)
+    for override in overrides:
+        path, value = _parse_override(override)
+        if path in PATH_KEYS:
+            value = (
+                [str(Path(v).resolve()) for v in value]
+                if isinstance(value, list)
+                else _resolved(value)
+            )
+        _put(merged, path, value, override)
+        where[path] = f"--set {override}"
+    try:
+        return Pipeline(name=name, **merged)
+    except ValidationError as error:
+        raise UserError(_explain(error, file, name, where)) from None
+
+
+def pipeline_names(file: Path) -> dict[str, str]:
+    """Names and descriptions of all pipelines in `file`, in its order."""
+    pipelines, _ = _read_yaml(file)
+    return {
+        name: str(_resolve(file, name, pipelines)[0].get("description", "")) for name in pipelines
+    }
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """SHA-256 (hexadecimal) of settings given as plain JSON values; the order of keys does not
+    matter."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """Contents of the file, and the line (from 1) of every key path in it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"there is no {file}; give the file of pipelines with --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {file}: {error}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is not valid YAML: {error}") from None
+    if not isinstance(data, dict) or not all(isinstance(p, dict) for p in data.values()):
+        raise UserError(f"{file} must map names of pipelines to their settings")
+    lines: dict[KeyPath, int] = {}
+    for path, line in _key_lines(node, ()):
+        if path in lines:
+            raise UserError(
+                f"{file}, line {line}: {'.'.join(path)} is given twice, on line {lines[path]} first"
+            )
+        lines[path] = line
+    return data, lines
+
+
+def _key_lines(node: yaml.Node | None, prefix: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path = (*prefix, str(key.value))
+            yield path, key.start_mark.line + 1
+            yield from _key_lines(value, path)
+
+
+def _resolve(
+    file: Path, name: str, pipelines: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[KeyPath, str]]:
+    """Settings of a pipeline with its ancestors merged in, and which pipeline each key path comes
+    from."""
+    chain: list[str] = []
+    current: str | None = name
+    while current is not None:
+        if current not in pipelines:
+            known = ", ".join(pipelines)
+            what = (
+                f"no pipeline {current!r}"
+                if current == name
+                else f"{chain[-1]!r} extends {current!r}, which is missing"
+            )
+            raise UserError(f"{file}: {what}{_nearest(current, pipelines)} (there are: {known})")
+        if current in chain:
+            raise UserError(
+                f"{file}: pipelines extend each other in a circle: {' -> '.join([*chain, current])}"
+            )
+        chain.append(current)
+        current = pipelines[current].get("extends")
+    merged: dict[str, Any] = {}
+    origin: dict[KeyPath, str] = {}
+    for owner in reversed(chain):
+        settings = {k: v for k, v in pipelines[owner].items() if k != "extends"}
+        _merge(merged, settings, owner, (), origin)
+    return merged, origin
+
+
+def _merge(
+    base: dict[str, Any],
+    top: Mapping[str, Any],
+    owner: str,
+    prefix: KeyPath,
+    origin: dict[KeyPath, str],
+) -> None:
+    for key, value in top.items():
+        path = (*prefix, str(key))
+        origin[path] = owner
+        if isinstance(value, dict):
+            child = base.get(key)
+            base[key] = dict(child) if isinstance(child, dict) and path[-1] != "ct_windows" else {}
+            _merge(base[key], value, owner, path, origin)
+        else:
+            base[key] = value
+
+
+def _parse_override(override: str) -> tuple[KeyPath, Any]:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise UserError(
+            f"--set {override!r} is not of the form key=value, as in --set train.batch_size=32"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    return tuple(key.strip().split(".")), value
+
+
+def _put(settings: dict[str, Any], path: KeyPath, value: Any, override: str) -> None:
+    for part in path[:-1]:
+        child = settings.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise UserError(f"--set {override}: {part} is a value, it has no keys of its own")
+        settings = child
+    settings[path[-1]] = value
+
+
+def _resolved(value: Any) -> Any:
+    return (
+        str(Path(value).expanduser().resolve())
+        if isinstance(value, str) and value and "://" not in value
+        else value
+    )
+
+
+def _make_absolute(settings: dict[str, Any], path: KeyPath, folder: Path) -> None:
+    for part in path[:-1]:
+        child = settings.get(part)
+        if not isinstance(child, dict):
+            return
+        settings = child
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, list):
+            return [absolute(v) for v in value]
+        if not isinstance(value, str) or not value or "://" in value:
+            return value
+        return str((folder / Path(value).expanduser()).resolve())
+
+    if path[-1] in settings:
+        settings[path[-1]] = absolute(settings[path[-1]])
+
+
+def _explain(error: ValidationError, file: Path, name: str, where: Mapping[KeyPath, str]) -> str:
+    messages = []
+    for item in error.errors():
+        path = tuple(str(part) for part in item["loc"])
+        place = _place(path, where) or f"{file}, pipeline {name}"
+        key = ".".join(path)
+        if item["type"] == "extra_forbidden":
+            known = _known_keys(path[:-1])
+            messages.append(f"{place}: unknown key {key!r}{_nearest(path[-1], known)}")
+        elif item["type"] == "missing":
+            messages.append(f"{place}: {key!r} is missing")
+        else:
+            text = item["msg"].removeprefix("Value error, ")
+            messages.append(f"{place}: {key or name}: {text}{_given(item)}")
+    return "\n".join(messages)
+
+
+def _place(path: KeyPath, where: Mapping[KeyPath, str]) -> str | None:
+    """Where a key was written: its own place, that of something in it, or that of the nearest key
+    around it."""
+    inside = [place for known, place in where.items() if known[: len(path)] == path]
+    around = [where[path[:n]] for n in range(len(path) - 1, 0, -1) if path[:n] in where]
+    return next(iter([*inside[-1:], *around]), None)
+
+
+def _given(item: Any) -> str:
+    value = item.get("input")
+    return f" (found {value!r})" if isinstance(value, str | int | float | bool) else ""
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    model: Any = Pipeline
+    for part in path:
+        annotation = (
+            model.model_fields[part].annotation
+            if part in getattr(model, "model_fields", {})
+            else None
+        )
+        candidates = [annotation, *get_args(annotation)]
+        model = next(
+            (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None
+        )
+        if model is None:
+            return []
+    return [*model.model_fields, *(["extends"] if model is Pipeline else [])]
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

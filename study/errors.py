@@ -1,0 +1,19 @@
+"""Errors that tell the user what to change.
+
+In: whatever was wrong. Out: one message for the terminal, and the exit code of the command. A
+`UserError` names the key, value or file, and what would be accepted; the command prints it alone,
+without a traceback. Anything else that escapes is a bug of ours and keeps its traceback.
+"""
+
+EXIT_DONE = 0
+EXIT_BUG = 1
+EXIT_USER = 2
+"""The user's input is wrong; nothing was written."""
+EXIT_REJECTED = 3
+"""Done, but some items were rejected by a failure (not by a rule)."""
+EXIT_RESUMABLE = 75
+"""Stopped by a signal; the same command goes on (EX_TEMPFAIL of sysexits.h)."""
+
+
+class UserError(ValueError):
+    """What the user wrote cannot be used: configuration, path, table or argument."""

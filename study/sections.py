@@ -1,0 +1,291 @@
+"""What `pipelines.yaml` may say: one frozen model per section, every field with its meaning, unit
+and effect.
+
+In: the values of a section. Out: typed, checked settings. Fields that may change the result stand
+apart from those that only change speed: the latter live in the `speed` part of their section, and
+only the former enter the fingerprint of a dataset (`study.config.fingerprint`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Frozen, strict about unknown keys; docstrings of fields become their descriptions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+# -------------------------------------------------------------------------------- ingest
+
+
+class Select(Section):
+    """Which series are wanted. What is left out is counted in the ledger as NOT_SELECTED."""
+
+    modalities: tuple[str, ...] = ("CT", "MR")
+    """DICOM Modality codes to take."""
+    body_parts: tuple[str, ...] = ()
+    """BodyPartExamined values to take (case ignored); empty takes all, also series without one."""
+    description_has: tuple[str, ...] = ()
+    """Words of which one must be in the study, series or protocol name (case ignored); empty takes
+    all."""
+    description_lacks: tuple[str, ...] = ()
+    """Words of which none may be there."""
+
+
+class Rules(Section):
+    """When a series is a scan worth training on."""
+
+    min_slices: Positive = 4
+    """Fewer distinct slice positions reject a volume as TOO_FEW_SLICES."""
+    max_missing_slices: Annotated[int, Field(ge=0)] = 0
+    """Gaps of whole slices that are filled by interpolation; more reject the volume as
+    MISSING_SLICES."""
+    max_volumes_per_series: Positive = 2
+    """A 4D series keeps this many volumes, evenly spaced; the others are REDUNDANT_TIMEPOINT."""
+    keep_derived_maps: tuple[str, ...] = ("ADC", "TRACEW")
+    """Scanner-made maps, by a word of ImageType, that are kept; other derived maps are
+    DERIVED_MAP."""
+    max_voxels: Positive = 1_000_000_000
+    """A volume of more voxels is TOO_LARGE; it is never decoded."""
+
+
+class Grid(Section):
+    """The array that the model sees, (D, H, W), and how a volume gets there."""
+
+    depth: Positive = 48
+    """Slices D of a stored scan."""
+    resize: Positive = 256
+    """In-plane size after padding to a square, before the crop."""
+    size: Positive = 224
+    """Height and width of the centre crop that is stored."""
+    depth_interpolation: Literal["nearest", "linear", "area"] = "nearest"
+    """How D slices are made of the native ones: HLIP's nearest choice, linear, or the mean of those
+    that fall into a slice (no slice is ignored)."""
+    spacing_mm: tuple[float, float, float] | None = None
+    """(D, H, W) voxel size in mm to resample to before padding or cropping to (depth, size, size);
+    None scales every volume to fill the grid, as HLIP does for heads."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Grid:
+        if self.spacing_mm is None and self.size > self.resize:
+            raise ValueError(f"size {self.size} cannot be cropped out of resize {self.resize}")
+        return self
+
+
+class Intensity(Section):
+    """Which source values become 0 and 255."""
+
+    mr_percentiles: tuple[float, float] = (0.5, 99.5)
+    """Clip limits of MR, over all native voxels of the volume."""
+    ct_windows: dict[str, tuple[float, float]] = {
+        "brain": (40.0, 80.0),
+        "blood": (80.0, 200.0),
+        "bone": (600.0, 2800.0),
+    }
+    """Name -> (centre, width) in HU. Each window makes a scan of its own."""
+
+    @field_validator("ct_windows")
+    @classmethod
+    def _widths(cls, windows: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (_, width) in windows.items():
+            if width <= 0:
+                raise ValueError(
+                    f"window {name!r} has width {width}; a width is a positive number of HU"
+                )
+        return windows
+
+
+class Columns(Section):
+    """Names of the columns of a reports or labels table."""
+
+    study_uid: str = "StudyInstanceUID"
+    """Holds the StudyInstanceUID on which rows join."""
+    text: str = "report"
+    """Holds the report text."""
+
+
+class IngestSpeed(Section):
+    """What changes only how fast ingestion goes."""
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Worker processes; 0 takes one per CPU."""
+    scheduler: str = ""
+    """Address of a running dask scheduler (tcp://...); empty starts a cluster on this machine."""
+    memory_limit: str = "2GB"
+    """Of one worker."""
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    """Times a shard is tried again after an input/output error."""
+
+
+class Ingest(Section):
+    """DICOM and reports -> shards."""
+
+    source: tuple[str, ...] = ()
+    """Folders with DICOM files, read to any depth."""
+    reports: str = ""
+    """CSV with a row a study: its UID and its report. Empty: no texts."""
+    labels: str = ""
+    """CSV with a row a study: its UID and a column of 0, 1 or nothing for every label. Empty: no
+    labels."""
+    report_source: Literal["table", "facts"] = "table"
+    """table reads `reports` and `labels`; facts writes both from the headers of the series
+    themselves (modality, plane, contrast, slices): for trying a folder out that has no reports."""
+    columns: Columns = Columns()
+    without_report: Literal["keep", "reject"] = "keep"
+    """What becomes of a study that has no report: kept (without sentences), or rejected as
+    NO_REPORT."""
+    select: Select = Select()
+    rules: Rules = Rules()
+    grid: Grid = Grid()
+    intensity: Intensity = Intensity()
+    valid_fraction: Fraction = 0.1
+    """Share of patients in the split `valid`."""
+    test_fraction: Fraction = 0.1
+    """Share of patients in the split `test`."""
+    speed: IngestSpeed = IngestSpeed()
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+# -------------------------------------------------------------------------------- shards
+
+
+class Shards(Section):
+    """How samples lie on disk."""
+
+    compression: Literal["none", "zstd"] = "none"
+    """Of every array on its own: none (.npy) or one zstd frame (.npy.zst)."""
+    studies_per_shard: Positive = 64
+    """Studies planned into one shard. Aim at about 1 GB a shard."""
+
+
+# -------------------------------------------------------------------------------- train
+
+
+class Model(Section):
+    """The two towers."""
+
+    name: str = "dicom2clip_tiny"
+    """A model of `train.presets`. The grid comes from the dataset; None below keeps what the name
+    stands for."""
+    patch: tuple[Positive, Positive, Positive] | None = None
+    """(D, H, W) voxels of a patch; the stored grid must be divisible by it."""
+    dim: Positive | None = None
+    """Channels of the image encoder."""
+    depth: Positive | None = None
+    """Blocks of the image encoder; give the level of each block with it."""
+    heads: Positive | None = None
+    """Attention heads of the image encoder."""
+    slice_blocks: tuple[int, ...] | None = None
+    """Indices of the blocks that attend within slices (patch-depth of slices each)."""
+    scan_blocks: tuple[int, ...] | None = None
+    """Indices of the blocks that attend within scans."""
+    study_blocks: tuple[int, ...] | None = None
+    """Indices of the blocks that attend over all scans of a study."""
+    max_num_scans: Annotated[int, Field(ge=0)] | None = None
+    """Rows of the table of scan positions; 0: scans have no position."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of rows that skip the last block in training; grows linearly from 0 at the first."""
+    joint_dim: Positive | None = None
+    """Channels of the features in which studies and texts are compared."""
+    text_width: Positive | None = None
+    """Channels of the text transformer."""
+    text_layers: Positive | None = None
+    """Blocks of the text transformer."""
+    text_heads: Positive | None = None
+    """Attention heads of the text transformer."""
+    context_length: Positive | None = None
+    """Tokens of a text at most; longer texts are cut."""
+
+
+class TrainSpeed(Section):
+    """What changes only how fast training goes."""
+
+    loader_threads: Positive = 2
+    """Threads that read scans into batch buffers."""
+    prefetch: Positive = 2
+    """Batches read ahead."""
+    log_every: str = "10 steps"
+    """Cadence of the metrics line."""
+
+
+class Train(Section):
+    """Shards -> checkpoints."""
+
+    model: Model = Model()
+    split: str = "train"
+    """Split to train on."""
+    batch_size: Positive = 64
+    """Studies a step, over all processes."""
+    scans_per_study: Positive = 8
+    """At most so many scans of a study are seen in a step, chosen anew each epoch."""
+    epochs: Positive | None = None
+    """Passes over the split. Give epochs or steps."""
+    steps: Positive | None = None
+    """Optimizer steps. Give epochs or steps."""
+    text: Literal["sentence", "report"] = "sentence"
+    """What a study is matched with: one sentence drawn anew each epoch, or all of them in random
+    order."""
+    variant: str = "offline"
+    """Which summariser's sentences."""
+    prefix: str = "This study shows: "
+    """Put before the text, in training and in zero-shot prompts alike."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    """Peak, after the warm-up."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    """Steps of linear warm-up; cosine to zero after."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.2
+    """Of matrices only: not of tokens, norms, biases and scales."""
+    beta2: Fraction = 0.98
+    """Second moment of AdamW."""
+    grad_clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest gradient norm; 0 does not clip."""
+    patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of patches of every scan that a training step leaves out."""
+    seed: int = 0
+    """Of initial weights and of every drawn choice."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the towers."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes CUDA where there is one."""
+    checkpoint_every: str = "10 min"
+    """Cadence: '500 steps', '30 min' or '1 epoch'. One is always written at the end."""
+    keep_checkpoints: Positive = 2
+    """Newest ones kept."""
+    speed: TrainSpeed = TrainSpeed()
+
+    @model_validator(mode="after")
+    def _length(self) -> Train:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps, and set the other to null")
+        return self
+
+
+# -------------------------------------------------------------------------------- eval
+
+
+class Eval(Section):
+    """Checkpoint and shards -> scores."""
+
+    benchmarks: tuple[str, ...] = ()
+    """Names of files in eval/benchmarks, or paths of your own."""
+    split: str = "test"
+    """Split to score."""
+    max_scans: Positive = 64
+    """At most so many scans of a study are encoded, evenly chosen."""
+    bootstrap: Annotated[int, Field(ge=0)] = 1000
+    """Resamples, by patient, for the 95 % intervals; 0 gives none."""
+    seed: int = 0
+    """Of the resamples."""
+    batch_size: Positive = 16
+    """Studies encoded at once."""
