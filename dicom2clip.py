@@ -254,7 +254,7 @@ def _demo_cohort(
             )
             return facts
         raise UserError(
-            f"{home} holds another cohort ({facts['arguments']}); remove it or give another --folder"
+            f"{home} holds another cohort ({facts['arguments']}); remove it or set --folder"
         )
     if (home / "cohort").exists():
         shutil.rmtree(home / "cohort")  # begun by a run that was stopped: it has no mark

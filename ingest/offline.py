@@ -76,7 +76,8 @@ def _sections(text: str) -> list[str]:
     headers = list(HEADER.finditer(text))
     if not headers:
         return [text]
-    kept, others = [], []
+    kept: list[str] = []
+    others: list[str] = []
     for number, header in enumerate(headers):
         end = headers[number + 1].start() if number + 1 < len(headers) else len(text)
         title = next(g for g in header.groups() if g)

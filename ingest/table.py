@@ -49,7 +49,7 @@ def read(file: Path) -> list[Instance]:
 
 
 def _instance(row: dict[str, Any]) -> Instance:
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
     }
     return Instance(**{**values, "reason": Reason(row["reason"]) if row["reason"] else None})
