@@ -60,7 +60,7 @@ def _sentence(plan: ScanPlan) -> str:
     kind = "CT" if plan.modality == "CT" else f"{_weighting(plan)}MRI"
     where = f" of the {body_part}" if body_part else ""
     slices = f"{len(plan.slices)} slices of {plan.slice_spacing_mm:.0f} mm"
-    return f"There is an {plane} {kind}{where} with {slices}."
+    return f"There is {'an' if plane == 'axial' else 'a'} {plane} {kind}{where} with {slices}."
 
 
 def _weighting(plan: ScanPlan) -> str:

@@ -6,6 +6,7 @@ affines. Tolerances are those of `reference` converters compared in docs/decisio
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ UNEVEN_FRACTION = 0.10
 """Gaps up to 10 % off the median are one volume, to be resampled evenly."""
 DRIFT_MM, DRIFT_PIXELS = 0.1, 0.5
 """In-plane shift over the whole stack beyond max(0.1 mm, half a pixel) is a tilt."""
+LONG_RUN = 3
+"""Gaps in a run, from which on wider gaps are another slab and no longer missing slices."""
 MAX_RUNS = 3
 """At most so many regular runs of different spacing make one volume (head CT: fossa, vertex)."""
 
@@ -105,6 +108,7 @@ def stack(positions_mm: Sequence[Vector], orientation: Orientation) -> Stack:
     whole = not repeats and bool(
         ((multiples >= 1) & (np.abs(gaps - multiples * gap) <= tolerance)).all()
     )
+    runs, slabs = _runs(gaps, tolerance)
     return Stack(
         order=tuple(int(i) for i in order),
         offsets_mm=tuple(float(v) for v in offsets),
@@ -112,27 +116,27 @@ def stack(positions_mm: Sequence[Vector], orientation: Orientation) -> Stack:
         gap_mm=gap,
         repeats=repeats,
         regular=regular,
-        missing=int(multiples.sum()) - len(gaps) if whole and not regular else 0,
-        runs=1 if regular else _count_runs(gaps, tolerance),
+        missing=int(multiples.sum()) - len(gaps) if whole and not regular and not slabs else 0,
+        runs=1 if regular else runs,
         uneven=not repeats
         and not regular
         and bool((np.abs(gaps - gap) <= UNEVEN_FRACTION * gap).all()),
     )
 
 
-def _count_runs(gaps: np.ndarray, tolerance: float) -> int:
-    """Number of maximal runs of equal gaps; a lone odd gap between two runs joins them and is not a
-    run."""
-    runs, start = 0, 0
-    lone = 0
-    for i in range(1, len(gaps) + 1):
-        if i == len(gaps) or abs(gaps[i] - gaps[start]) > tolerance:
-            if i - start >= 2:
-                runs += 1
-            else:
-                lone += 1
-            start = i
-    return runs + max(0, lone - max(runs - 1, 0))
+def _runs(gaps: np.ndarray, tolerance: float) -> tuple[int, bool]:
+    """(number of runs of equal gaps, True when they are long and their gaps differ).
+
+    A lone odd gap between two runs joins them and is not a run.
+    """
+    starts = [0, *(i for i in range(1, len(gaps)) if abs(gaps[i] - gaps[i - 1]) > tolerance)]
+    pieces = [gaps[a:b] for a, b in zip(starts, [*starts[1:], len(gaps)], strict=True)]
+    runs = [piece for piece in pieces if len(piece) >= 2]
+    lone = len(pieces) - len(runs)
+    count = len(runs) + max(0, lone - max(len(runs) - 1, 0))
+    long = len(runs) >= 2 and all(len(run) >= LONG_RUN for run in runs)
+    differ = any(abs(a[0] - b[0]) > tolerance for a, b in itertools.pairwise(runs))
+    return count, long and differ and count == len(runs)
 
 
 def is_tilted(positions: Stack, pixel_spacing_mm: tuple[float, float]) -> bool:
