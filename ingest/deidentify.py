@@ -186,11 +186,11 @@ def scrub(text: str, identifying: Sequence[str]) -> str:
     A value counts when it has four characters or more, names also in parts ("Doe^Jane": "Doe",
     "Jane" from 3 letters).
     """
+    for kind, pattern in PATTERNS:
+        text = pattern.sub(f"[{kind}]", text)
     for value in sorted({v for v in identifying if len(v) >= 4}, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "[HEADER]", text, flags=re.I)
     parts = {p for v in identifying if "^" in v for p in re.split(r"[\^\s=]+", v) if len(p) >= 3}
     for part in sorted(parts, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "[NAME]", text, flags=re.I)
-    for kind, pattern in PATTERNS:
-        text = pattern.sub(f"[{kind}]", text)
     return text

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from study.config import fingerprint, load_pipeline, pipeline_names
+from study.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+PIPELINES = """\
+base:
+  description: the base
+  dataset: data/base
+  run: runs/base
+  ingest:
+    source: scans
+    grid: {depth: 24, resize: 64, size: 64}
+    intensity:
+      ct_windows: {brain: [40, 80]}
+  train:
+    steps: 10
+child:
+  extends: base
+  dataset: /absolute/child
+  run: runs/child
+  ingest:
+    grid: {depth: 32}
+    intensity:
+      ct_windows: {chest: [-400, 1500]}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "pipelines.yaml"
+    path.write_text(PIPELINES)
+    return path
+
+
+def test_a_child_overrides_and_inherits(file: Path) -> None:
+    child = load_pipeline(file, "child")
+    assert (child.ingest.grid.depth, child.ingest.grid.size) == (32, 64)
+    assert child.train.steps == 10
+    assert child.dataset == "/absolute/child"
+    assert child.ingest.intensity.ct_windows == {"chest": (-400, 1500)}  # a set, not a merge
+
+
+def test_paths_start_at_the_file(file: Path, tmp_path: Path) -> None:
+    base = load_pipeline(file, "base")
+    assert base.ingest.source == (str(tmp_path / "scans"),)
+    assert base.run == str(tmp_path / "runs" / "base")
+
+
+def test_overrides_win_and_their_paths_start_here(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes = ["train.batch_size=3", "ingest.source=else", "ingest.grid={depth: 8}"]
+    base = load_pipeline(file, "base", changes)
+    assert base.train.batch_size == 3
+    assert base.ingest.source == (str(tmp_path / "else"),)
+    assert base.ingest.grid.depth == 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "depth: 24",
+            "dept: 24",
+            r"line 7: unknown key 'ingest.grid.dept'; did you mean 'depth'\?",
+        ),
+        ("steps: 10", "stpes: 10", r"unknown key 'train.stpes'; did you mean 'steps'\?"),
+        ("size: 64}", "size: zero}", r"line 7: ingest.grid.size: .*integer.* \(found 'zero'\)"),
+        (
+            "extends: base",
+            "extends: bse",
+            r"extends 'bse', which is missing; did you mean 'base'\?",
+        ),
+        ("dataset: data/base", "data: x", r"line 3: unknown key 'data'; did you mean 'dataset'"),
+        ("[-400, 1500]", "[-400, 0]", r"line 19: .*width 0"),
+        ("run: runs/base", "run: runs/base\n  run: again", r"line 5: base.run is given twice"),
+        ("steps: 10", "steps: [", r"not valid YAML"),
+        ("steps: 10", "steps: 10\n    epochs: 3", r"either epochs or steps"),
+    ],
+)
+def test_errors_name_the_place(file: Path, old: str, new: str, message: str) -> None:
+    file.write_text(PIPELINES.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        load_pipeline(file, "child")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.batchsize=3", r"--set train.batchsize=3: unknown key .*'batch_size'"),
+        ("trian.x=1", r"--set trian.x=1: unknown key 'trian'; did you mean 'train'"),
+        ("nonsense", r"not of the form key=value"),
+        ("dataset.x=1", r"dataset is a value"),
+    ],
+)
+def test_errors_of_overrides(file: Path, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_pipeline(file, "base", [override])
+
+
+def test_unknown_pipeline_and_missing_file(file: Path) -> None:
+    with pytest.raises(UserError, match=r"no pipeline 'bas'; did you mean 'base'\?"):
+        load_pipeline(file, "bas")
+    with pytest.raises(UserError, match="there is no"):
+        load_pipeline(file.with_name("none.yaml"), "base")
+
+
+def test_a_circle_is_an_error(file: Path) -> None:
+    file.write_text("a: {extends: b}\nb: {extends: a}\n")
+    with pytest.raises(UserError, match="circle: a -> b -> a"):
+        load_pipeline(file, "a")
+
+
+def test_fingerprint_ignores_order_and_sees_values() -> None:
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_all_pipelines_of_the_repository_are_valid() -> None:
+    file = REPOSITORY / "pipelines.yaml"
+    for name in pipeline_names(file):
+        assert load_pipeline(file, name).name == name
