@@ -100,7 +100,7 @@ class Workers:
                 logging.getLogger(name).setLevel(logging.ERROR)
             if self._speed.scheduler:
                 try:
-                    self._client = Client(self._speed.scheduler, timeout="10s")
+                    self._client = Client(self._speed.scheduler, timeout="5s")
                 except (OSError, TimeoutError, ValueError) as error:
                     raise UserError(
                         f"ingest.speed.scheduler: {self._speed.scheduler} does not answer: {error}"
@@ -113,7 +113,7 @@ class Workers:
                 n_workers=self._speed.workers or len(os.sched_getaffinity(0)),
                 threads_per_worker=1,
                 memory_limit=self._speed.memory_limit,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
             )
             self._client = Client(self._cluster)

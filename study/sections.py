@@ -89,7 +89,7 @@ class Intensity(Section):
         "blood": (80.0, 200.0),
         "bone": (600.0, 2800.0),
     }
-    """Name -> (centre, width) in HU. Each window makes a scan of its own."""
+    """Name -> (centre, width) in HU. Each window makes a scan of its own, in the order of names."""
 
     @field_validator("ct_windows")
     @classmethod
@@ -186,6 +186,10 @@ class Model(Section):
     """Blocks of the image encoder; give the level of each block with it."""
     heads: Positive | None = None
     """Attention heads of the image encoder."""
+    mlp_ratio: Annotated[float, Field(gt=0)] | None = None
+    """Hidden channels of a block's MLP, as a multiple of `dim`."""
+    pooling: Literal["token", "dinotxt"] | None = None
+    """Features of a study: its CLS token, or that joined with the mean of all patch tokens."""
     slice_blocks: tuple[int, ...] | None = None
     """Indices of the blocks that attend within slices (patch-depth of slices each)."""
     scan_blocks: tuple[int, ...] | None = None

@@ -1,0 +1,219 @@
+"""Names of members, and the schema of `KEY.json`.
+
+In: a `Study`. Out: plain JSON values for its metadata, and back again without loss. A sample is
+`KEY.json` first, then `KEY.s00.npy`, `KEY.s01.npy`, ... (`.npy.zst` when compressed). Keys hold no
+dot, because webdataset splits a member's name at the first one. The schema is checked at both ends
+by the same pydantic models; only fields named here can enter a dataset, which is the last gate of
+de-identification.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from study.records import Matrix, Report, Scan, Study, Vector
+
+SCHEMA_VERSION = 1
+"""Of everything this folder writes. A reader refuses a dataset with a higher one."""
+
+SPLITS = ("train", "valid", "test")
+SUFFIX = {"none": ".npy", "zstd": ".npy.zst"}
+"""`shards.compression` of the configuration -> ending of an array's member."""
+
+KEY_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MEMBER = re.compile(r"([A-Za-z0-9_-]{1,64})\.(?:json|s([0-9]{2,})\.npy(?:\.zst)?)")
+
+Acquisition = str | int | FiniteFloat
+
+
+def metadata_member(key: str) -> str:
+    """Name of a sample's first member."""
+    return f"{key}.json"
+
+
+def scan_member(key: str, scan: int, compression: str) -> str:
+    """Name of the member that holds scan number `scan` (from 0)."""
+    return f"{key}.s{scan:02d}{SUFFIX[compression]}"
+
+
+def parse_member(name: str) -> tuple[str, int | None]:
+    """Key and number of the scan (None: the metadata) of a member. ValueError for a name that is
+    not ours."""
+    match = _MEMBER.fullmatch(name)
+    if match is None:
+        raise ValueError(f"member {name!r} is not KEY.json, KEY.s00.npy or KEY.s00.npy.zst")
+    return match[1], None if match[2] is None else int(match[2])
+
+
+def shard_stem(shard: int) -> str:
+    """Name that a shard's files share: 00000.tar, 00000.parquet, 00000_stats.json."""
+    return f"{shard:05d}"
+
+
+class Record(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ScanMeta(Record):
+    """All of a `study.records.Scan` but its array; `member` names the array beside it."""
+
+    member: Annotated[str, Field(pattern=r"^s\d{2,}$")]
+    """Middle part of the array's member: KEY.<member>.npy"""
+    shape: tuple[int, int, int]
+    dtype: str
+    """Of numpy: uint8."""
+    modality: str
+    plane: Literal["axial", "coronal", "sagittal"]
+    window: str
+    window_limits: tuple[FiniteFloat, FiniteFloat]
+    spacing_mm: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    affine: tuple[tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat], ...]
+    source_shape: tuple[int, int, int]
+    source_spacing_mm: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    source_affine: tuple[tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat], ...]
+    series_index: int
+    flags: tuple[str, ...]
+    acquisition: dict[str, Acquisition]
+    digest: str
+
+
+class ReportMeta(Record):
+    """A `study.records.Report`."""
+
+    sentences: dict[str, tuple[str, ...]]
+    text: str
+
+
+class StudyMeta(Record):
+    """`KEY.json`: a `study.records.Study` without its arrays."""
+
+    schema_version: int
+    key: Annotated[str, Field(pattern=KEY_PATTERN)]
+    patient: Annotated[str, Field(pattern=KEY_PATTERN)]
+    split: Literal["train", "valid", "test"]
+    age_years: Annotated[int, Field(ge=0, le=90)] | None
+    """90 stands for 90 and over; more would identify."""
+    sex: Literal["", "F", "M", "O"]
+    labels: dict[str, FiniteFloat]
+    report: ReportMeta
+    scans: tuple[ScanMeta, ...]
+
+
+def study_to_json(study: Study) -> dict[str, Any]:
+    """Metadata of a study as plain JSON values. ValueError (of pydantic) for what the schema does
+    not allow."""
+    meta = StudyMeta(
+        schema_version=SCHEMA_VERSION,
+        key=study.key,
+        patient=study.patient,
+        split=study.split,  # type: ignore[arg-type]  # checked by the model
+        age_years=study.age_years,
+        sex=study.sex,  # type: ignore[arg-type]
+        labels=dict(study.labels),
+        report=ReportMeta(sentences=dict(study.report.sentences), text=study.report.text),
+        scans=tuple(_scan_meta(number, scan) for number, scan in enumerate(study.scans)),
+    )
+    plain: dict[str, Any] = meta.model_dump(mode="json")
+    return plain
+
+
+def study_from_json(meta: dict[str, Any], arrays: Sequence[np.ndarray]) -> Study:
+    """The study that `study_to_json` described, around its arrays (in the order of its scans).
+
+    ValueError where the metadata breaks the schema or an array has another shape or dtype than it
+    says.
+    """
+    if meta.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"schema version {meta.get('schema_version')!r}, this program reads {SCHEMA_VERSION}"
+        )
+    checked = StudyMeta.model_validate(meta)
+    if len(arrays) != len(checked.scans):
+        raise ValueError(
+            f"{len(arrays)} arrays for the {len(checked.scans)} scans of {checked.key}"
+        )
+    scans = tuple(_scan(m, a) for m, a in zip(checked.scans, arrays, strict=True))
+    report = Report(sentences=dict(checked.report.sentences), text=checked.report.text)
+    return Study(
+        key=checked.key,
+        patient=checked.patient,
+        split=checked.split,
+        scans=scans,
+        report=report,
+        labels=dict(checked.labels),
+        age_years=checked.age_years,
+        sex=checked.sex,
+    )
+
+
+def to_bytes(value: Any) -> bytes:
+    """JSON of one line: sorted keys, no spaces, ASCII. Equal values give equal bytes."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+    return text.encode("ascii")
+
+
+def check_key(key: str) -> None:
+    """ValueError for what cannot be the key of a sample or of a patient."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"key {key!r} is not 1 to 64 letters, digits, hyphens or underscores")
+
+
+def _scan_meta(number: int, scan: Scan) -> ScanMeta:
+    if scan.array.ndim != 3:
+        raise ValueError(f"scan {number} has shape {scan.array.shape}; a scan is (D, H, W)")
+    depth, height, width = scan.array.shape
+    return ScanMeta(
+        member=f"s{number:02d}",
+        shape=(depth, height, width),
+        dtype=str(scan.array.dtype),
+        modality=scan.modality,
+        plane=scan.plane,  # type: ignore[arg-type]
+        window=scan.window,
+        window_limits=scan.window_limits,
+        spacing_mm=scan.spacing_mm,
+        affine=scan.affine,
+        source_shape=scan.source_shape,
+        source_spacing_mm=scan.source_spacing_mm,
+        source_affine=scan.source_affine,
+        series_index=scan.series_index,
+        flags=scan.flags,
+        acquisition=dict(scan.acquisition),
+        digest=scan.digest,
+    )
+
+
+def _scan(meta: ScanMeta, array: np.ndarray) -> Scan:
+    if array.shape != meta.shape or str(array.dtype) != meta.dtype:
+        found = f"{array.dtype} {array.shape}"
+        raise ValueError(
+            f"array of {meta.member} is {found}, its metadata says {meta.dtype} {meta.shape}"
+        )
+    affine: Matrix = meta.affine
+    spacing_mm: Vector = meta.spacing_mm
+    return Scan(
+        array=array,
+        modality=meta.modality,
+        plane=meta.plane,
+        window=meta.window,
+        window_limits=meta.window_limits,
+        spacing_mm=spacing_mm,
+        affine=affine,
+        source_shape=meta.source_shape,
+        source_spacing_mm=meta.source_spacing_mm,
+        source_affine=meta.source_affine,
+        series_index=meta.series_index,
+        flags=meta.flags,
+        acquisition=dict(meta.acquisition),
+        digest=meta.digest,
+    )

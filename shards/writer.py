@@ -1,0 +1,157 @@
+"""Studies -> one shard, committed whole or not at all.
+
+In: studies, one at a time, and the reasons for those that failed. Out: a tar, a Parquet file and,
+last, the commit record (see `commit`). Equal studies in equal order give equal bytes, on any
+machine at any time. The tar streams to the disk under a temporary name; memory holds one study, and
+a row for each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shards import codec, commit, files, layout, sidecar
+from shards.catalog import finish_dataset
+from shards.commit import ShardStats, committed, discard_uncommitted
+from shards.index import Address, address_of
+from shards.tar import TarWriter
+from study.records import Reason, Scan, Study
+
+__all__ = ["ShardStats", "ShardWriter", "committed", "discard_uncommitted", "finish_dataset"]
+
+
+class ShardWriter:
+    """Writes shard number `shard` of the dataset in folder `dataset` (made if missing).
+
+    Use as a context manager: leaving it cleanly commits the shard and replaces one of that number,
+    leaving it by an exception removes all traces. `compression` is none or zstd; `content`
+    identifies what the shard is made from.
+    """
+
+    def __init__(self, dataset: Path, shard: int, compression: str, *, content: str = "") -> None:
+        if compression not in layout.SUFFIX:
+            raise ValueError(
+                f"compression {compression!r} is not one of {', '.join(layout.SUFFIX)}"
+            )
+        self.stats: ShardStats | None = None
+        """The commit record, once the shard is committed."""
+        self._dataset, self._shard, self._content = dataset, shard, content
+        self._compression = compression
+        self._rows: list[dict[str, Any]] = []
+        self._keys: set[str] = set()
+        self._histograms: dict[str, np.ndarray] = {}
+        self._intact = True
+
+    def __enter__(self) -> ShardWriter:
+        self._started = time.monotonic()
+        self._dataset.mkdir(parents=True, exist_ok=True)
+        self._temporary = files.temporary_name(commit.tar_file(self._dataset, self._shard))
+        self._stream: BinaryIO = self._temporary.open("xb")
+        self._tar = TarWriter(self._stream)
+        return self
+
+    def add(self, study: Study) -> None:
+        """Append a study. ValueError where it breaks the schema, before anything of it is
+        written."""
+        meta = layout.study_to_json(study)
+        self._claim(study.key)
+        self._intact = False  # until the sample is whole: an exception in here spoils the tar
+        members = [self._append(layout.metadata_member(study.key), layout.to_bytes(meta))]
+        for number, scan in enumerate(study.scans):
+            name = layout.scan_member(study.key, number, self._compression)
+            members.append(self._append(name, codec.encode(scan.array, codec.codec_of(name))))
+            self._count_values(scan)
+        self._rows.append(sidecar.used_row(meta, members))
+        self._intact = True
+
+    def reject(self, key: str, patient: str, split: str, reason: Reason) -> None:
+        """Note a study that gave no sample. Only the code of the reason goes into the dataset."""
+        layout.check_key(key)
+        layout.check_key(patient)
+        if split not in layout.SPLITS:
+            raise ValueError(f"split {split!r} is not one of {', '.join(layout.SPLITS)}")
+        self._claim(key)
+        self._rows.append(sidecar.rejected_row(key, patient, split, Reason(reason)))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            self._stream.close()
+            self._temporary.unlink(missing_ok=True)
+
+    def _claim(self, key: str) -> None:
+        assert self._intact, "an earlier study failed half-way; the shard cannot be used any more"
+        if key in self._keys:
+            raise ValueError(f"study {key} comes twice into shard {self._shard}")
+        self._keys.add(key)
+
+    def _append(self, name: str, payload: bytes) -> Address:
+        return address_of(name, self._tar.append(name, payload), payload)
+
+    def _count_values(self, scan: Scan) -> None:
+        if scan.array.dtype != np.uint8:
+            return
+        counts = self._histograms.setdefault(
+            f"{scan.modality} {scan.window}", np.zeros(256, np.int64)
+        )
+        for slice_HW in scan.array:  # by slice: bincount makes an int64 copy of what it counts
+            counts += np.bincount(slice_HW.ravel(), minlength=256)
+
+    def _commit(self) -> None:
+        assert self._intact, "a study failed half-way and the exception was swallowed"
+        used = [row for row in self._rows if row["members"]]
+        tar_sha256 = self._tar.finish()
+        files.sync(self._stream)
+        table = _parquet_bytes(sidecar.table(self._rows))
+        stats = ShardStats(
+            shard=self._shard,
+            content=self._content,
+            count=len(self._rows),
+            successes=len(used),
+            rejected=dict(
+                sorted(Counter(row["reason"] for row in self._rows if row["reason"]).items())
+            ),
+            splits=dict(sorted(Counter(row["split"] for row in used).items())),
+            num_scans=sum(row["num_scans"] for row in used),
+            histograms={name: counts.tolist() for name, counts in sorted(self._histograms.items())},
+            tar_bytes=self._tar.length if used else 0,
+            tar_sha256=tar_sha256 if used else "",
+            parquet_bytes=len(table),
+            parquet_sha256=hashlib.sha256(table).hexdigest(),
+            seconds=round(time.monotonic() - self._started, 3),
+        )
+        target = commit.tar_file(self._dataset, self._shard)
+        commit.stats_file(self._dataset, self._shard).unlink(
+            missing_ok=True
+        )  # no record over foreign bytes
+        files.sync_folder(self._dataset)
+        if used:
+            files.publish(self._temporary, target)
+        else:
+            target.unlink(missing_ok=True)
+        files.write_atomic(commit.parquet_file(self._dataset, self._shard), table)
+        commit.write_record(self._dataset, stats)
+        self.stats = stats
+
+
+def _parquet_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

@@ -1,0 +1,264 @@
+"""The whole ingestion on small DICOM folders: dataset, ledger, resumption, refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_files import make_series, save
+from distributed import LocalCluster
+
+from ingest import ledger
+from ingest.job import JobResult, ingest
+from shards.reader import Dataset
+from study.config import Pipeline
+from study.errors import UserError
+from study.sections import Columns, Grid, Ingest, IngestSpeed, Shards
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """A cluster within this process: starts at once, and shows that joining a running one works."""
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def write_study(folder: Path, number: int, num_series: int = 2, seed: int = 0) -> None:
+    rng = np.random.default_rng((seed, number))
+    for series in range(num_series):
+        voxels = rng.integers(0, 500, (6, 16, 16))
+        datasets = make_series(
+            voxels,
+            StudyInstanceUID=f"1.2.{number}",
+            SeriesInstanceUID=f"1.2.{number}.{series}",
+            SeriesNumber=series,
+            PatientID=f"P{number}",
+            EchoTime=10.0 + series,
+        )
+        for n, dataset in enumerate(datasets):
+            dataset.SOPInstanceUID = f"1.2.{number}.{series}.{n}"
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        save(datasets, folder / f"study{number}" / f"series{series}")
+
+
+def write_reports(file: Path, numbers: range) -> None:
+    rows = [f'1.2.{n},"FINDINGS: Finding number {n}. No bleed."' for n in numbers]
+    file.write_text("\n".join(["StudyInstanceUID,report", *rows]) + "\n")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    for number in range(5):
+        write_study(folder, number)
+    (folder / "notes.txt").write_text("not DICOM")
+    (folder / "study0" / "copy").write_bytes(
+        (folder / "study0" / "series0" / "0000.dcm").read_bytes()
+    )
+    write_reports(tmp_path / "reports.csv", range(4))
+    return folder
+
+
+def pipeline(folder: Path, scheduler: str = "", *, workers: int = 1, **changes: object) -> Pipeline:
+    settings: dict[str, object] = {
+        "source": str(folder / "scans"),
+        "reports": str(folder / "reports.csv"),
+        "columns": Columns(),
+        "grid": Grid(depth=4, resize=16, size=16),
+        "speed": IngestSpeed(scheduler=scheduler, workers=workers),
+        **changes,
+    }
+    return Pipeline(
+        name="test",
+        dataset=str(folder / "dataset"),
+        run=str(folder / "run"),
+        ingest=Ingest(**settings),  # type: ignore[arg-type]
+        shards=Shards(studies_per_shard=2),
+    )
+
+
+def run(pipeline: Pipeline) -> JobResult:
+    return ingest(pipeline, lambda stage, done, total: None)
+
+
+def fingerprints(dataset: Path) -> dict[str, str]:
+    """sha256 of every file of a dataset but the commit records, which hold seconds."""
+    return {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(dataset.iterdir())
+        if not p.name.endswith("_stats.json")
+    }
+
+
+def test_from_files_to_a_dataset(tmp_path: Path, source: Path, scheduler: str) -> None:
+    result = run(pipeline(tmp_path, scheduler))
+    assert result.sums.by_status == {"used": 60, "duplicate": 1, "rejected": 1}
+    assert result.sums.by_reason == {"DUPLICATE_INSTANCE": 1, "NOT_DICOM": 1}
+    assert sum(result.sums.by_status.values()) == sum(1 for p in source.rglob("*") if p.is_file())
+    assert result.reports is not None
+    assert (result.reports.joined, result.reports.missing) == (4, 1)
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert len(dataset) == 5
+    studies = [dataset.study(ref.key) for ref in dataset.samples()]
+    assert all(len(s.scans) == 2 for s in studies)
+    assert sorted(len(s.report.sentences.get("offline", ())) for s in studies) == [0, 2, 2, 2, 2]
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+    rows = ledger.read(tmp_path / "run" / "ledger.parquet")
+    assert {row.scan for row in rows if row.status == "used"} == {0, 1}
+
+
+def test_a_second_run_does_nothing(tmp_path: Path, source: Path, scheduler: str) -> None:
+    run(pipeline(tmp_path, scheduler))
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "dataset").iterdir()}
+    result = run(pipeline(tmp_path, scheduler))
+    assert result.nothing_to_do
+    assert result.sums.by_status == {"used": 60, "duplicate": 1, "rejected": 1}
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "dataset").iterdir()}
+
+
+def test_new_studies_become_new_shards(tmp_path: Path, source: Path, scheduler: str) -> None:
+    run(pipeline(tmp_path, scheduler))
+    before = fingerprints(tmp_path / "dataset")
+    write_study(source, 77)
+    result = run(pipeline(tmp_path, scheduler))
+    assert (result.shards_written, result.info.num_studies) == (1, 6)
+    after = fingerprints(tmp_path / "dataset")
+    assert all(after[name] == before[name] for name in before if name.endswith(".tar"))
+
+
+def test_what_cannot_be_decoded_is_in_the_ledger(
+    tmp_path: Path, source: Path, scheduler: str
+) -> None:
+    """A file whose header reads well passes the crawl, and fails in the worker."""
+    import pydicom
+
+    victim = source / "study1" / "series0" / "0002.dcm"
+    dataset = pydicom.dcmread(victim)
+    dataset.BitsAllocated = 12  # nothing can decode this
+    dataset.save_as(victim)
+    result = run(pipeline(tmp_path, scheduler))
+    assert result.sums.by_reason["UNDECODABLE_PIXELS"] == 6
+    assert result.sums.failures == 6
+    assert result.info.num_scans == 9
+
+
+def test_other_settings_are_refused_with_the_difference(
+    tmp_path: Path, source: Path, scheduler: str
+) -> None:
+    run(pipeline(tmp_path, scheduler))
+    other = pipeline(tmp_path, scheduler, grid=Grid(depth=8, resize=16, size=16))
+    with pytest.raises(UserError, match=r"ingest.grid.depth: 4 there, 8 now"):
+        run(other)
+
+
+def test_changed_reports_are_refused(tmp_path: Path, source: Path, scheduler: str) -> None:
+    run(pipeline(tmp_path, scheduler))
+    write_reports(tmp_path / "reports.csv", range(5))
+    with pytest.raises(UserError, match="have changed since they were written"):
+        run(pipeline(tmp_path, scheduler))
+
+
+def test_another_key_is_refused(tmp_path: Path, source: Path, scheduler: str) -> None:
+    run(pipeline(tmp_path, scheduler))
+    (tmp_path / "run" / "project.key").write_text("11" * 32)
+    with pytest.raises(UserError, match="another project key"):
+        run(pipeline(tmp_path, scheduler))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda f: None, "does not exist"),
+        (lambda f: (f / "scans").mkdir(), "holds no files"),
+        (lambda f: (f / "scans").write_text("a file"), "is not a folder"),
+        (lambda f: ((f / "scans").mkdir(), (f / "scans" / "a.txt").write_text("x")), "is DICOM"),
+    ],
+)
+def test_bad_sources_write_nothing(
+    tmp_path: Path, scheduler: str, prepare: object, message: str
+) -> None:
+    prepare(tmp_path)  # type: ignore[operator]
+    write_reports(tmp_path / "reports.csv", range(1))
+    with pytest.raises(UserError, match=message):
+        run(pipeline(tmp_path, scheduler))
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_broken_reports_table_writes_nothing(
+    tmp_path: Path, source: Path, scheduler: str
+) -> None:
+    (tmp_path / "reports.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="no column"):
+        run(pipeline(tmp_path, scheduler))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unreachable_scheduler_is_the_users_error(tmp_path: Path, source: Path) -> None:
+    with pytest.raises(UserError, match="does not answer"):
+        run(pipeline(tmp_path, "tcp://127.0.0.1:9"))
+
+
+@pytest.mark.slow
+def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, source: Path) -> None:
+    key = "22" * 32
+    found = []
+    for workers in (1, 2):
+        home = tmp_path / f"w{workers}"
+        (home / "run").mkdir(parents=True)
+        (home / "run" / "project.key").write_text(key)
+        (home / "scans").symlink_to(source)
+        (home / "reports.csv").write_bytes((tmp_path / "reports.csv").read_bytes())
+        run(pipeline(home, workers=workers))
+        found.append(fingerprints(home / "dataset"))
+    assert found[0] == found[1]
+    assert any(name.endswith(".tar") for name in found[0])
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from test_job import pipeline, run
+if __name__ == "__main__":
+    run(pipeline(Path(sys.argv[2]), workers=1))
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_and_run_again_gives_the_undisturbed_dataset(
+    tmp_path: Path, source: Path, scheduler: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "project.key").write_text("33" * 32)
+    run(pipeline(tmp_path, scheduler))
+    undisturbed = fingerprints(tmp_path / "dataset")
+
+    home = tmp_path / "killed"
+    (home / "run").mkdir(parents=True)
+    (home / "run" / "project.key").write_text("33" * 32)
+    (home / "scans").symlink_to(source)
+    (home / "reports.csv").write_bytes((tmp_path / "reports.csv").read_bytes())
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(Path(__file__).parent), str(home)], start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(home.glob("dataset/*.tar")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (home / "dataset" / "dataset.json").exists() or list(home.glob("dataset/*.tar"))
+    run(pipeline(home, scheduler))
+    assert fingerprints(home / "dataset") == undisturbed

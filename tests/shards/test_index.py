@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+from made_studies import key_of, make_dataset, study_of, write_shard
+
+from shards import codec, index, layout
+from shards.catalog import finish_dataset
+from shards.reader import Dataset
+from shards.tar import TarWriter
+from shards.writer import ShardWriter
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_tars_alone_give_the_same_index(tmp_path: Path, compression: str) -> None:
+    make_dataset(tmp_path, compression=compression)
+    written = (tmp_path / index.INDEX_FILE).read_bytes()
+    indexed = index.load(tmp_path)
+    for name in ("00000.parquet", "00001.parquet", index.INDEX_FILE):
+        (tmp_path / name).unlink()
+    rebuilt = index.build(tmp_path, [1, 0])
+    assert rebuilt == indexed
+    index.save(tmp_path, rebuilt)
+    assert (tmp_path / index.INDEX_FILE).read_bytes() == written
+
+
+def test_disagreement_is_seen(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    assert index.disagreements(tmp_path) == []
+    samples = index.load(tmp_path)
+    index.save(tmp_path, samples[1:])
+    assert index.disagreements(tmp_path) == [f"00000.tar: {key_of(0)} is not in the index"]
+    index.save(tmp_path, samples)
+    write_shard(tmp_path, 1, range(3, 5))
+    problems = index.disagreements(tmp_path)
+    assert f"00001.tar: {key_of(5)} is not there" in problems
+
+
+def test_a_later_shard_supersedes_a_study(tmp_path: Path) -> None:
+    write_shard(tmp_path, 0, range(3))
+    with ShardWriter(tmp_path, 4, "none") as writer:
+        writer.add(study_of(1, scans=5))
+    info = finish_dataset(tmp_path, fingerprint="f", provenance={}, settings={})
+    assert info.by_status == {"used": 3, "superseded": 1}
+    opened = Dataset.open(tmp_path)
+    assert len(opened.study(key_of(1)).scans) == 5
+    assert sorted(ref.key for ref in opened.samples()) == [key_of(n) for n in range(3)]
+    assert index.disagreements(tmp_path) == []
+
+
+def test_samples_in_pieces_are_refused(tmp_path: Path) -> None:
+    meta = layout.to_bytes(layout.study_to_json(study_of(1, scans=1)))
+    array = codec.encode(study_of(1).scans[0].array, codec.RAW)
+    key = key_of(1)
+    for names in ([".s00.npy", ".json"], [".json"], [".json", ".s01.npy"], [".json", ".txt"]):
+        with (tmp_path / "00000.tar").open("wb") as stream:
+            writer = TarWriter(stream)
+            for name in names:
+                writer.append(key + name, meta if name == ".json" else array)
+            writer.finish()
+        with pytest.raises(ValueError, match=rf"00000\.tar.*{key}"):
+            index.build(tmp_path, [0])
