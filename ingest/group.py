@@ -20,8 +20,8 @@ from typing import Any
 from ingest import rules as admission
 from ingest.deidentify import acquisition_facts
 from ingest.geometry import Stack, is_tilted, normal_of, same_direction, stack
-from ingest.header import IMAGE_CLASSES
 from ingest.ledger import LedgerRow, row_for
+from ingest.tags import IMAGE_CLASSES
 from study.records import Instance, Reason, ScanPlan, Slice, Status, Vector
 from study.sections import Rules, Select
 

@@ -8,55 +8,31 @@ only whether all their bytes are there. Sources: DICOM PS3.3 C.7.6.16 (functiona
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 import warnings
-from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from ingest import siemens
+from ingest import fast_header
+from ingest.tags import (
+    IMAGE_CLASSES,
+    image_facts,
+    integer,
+    mosaic_facts,
+    study_facts,
+)
 from study.records import Instance, Reason
 
+_FAST = True
+"""Tests turn it off to hold both ways of reading against each other."""
+
+UNDEFINED = 0xFFFFFFFF
 PIXEL_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 """PixelData, FloatPixelData, DoubleFloatPixelData."""
-
-IMAGE_CLASSES = {
-    f"1.2.840.10008.5.1.4.1.1.{tail}": family
-    for tail, family in {
-        "2": "CT",
-        "2.1": "CT",
-        "2.2": "CT",
-        "4": "MR",
-        "4.1": "MR",
-        "4.4": "MR",
-    }.items()
-}
-"""SOP classes of scans (PS3.4 B.5): CT and MR, their enhanced and legacy converted enhanced
-forms."""
-
-IDENTIFYING_KEYWORDS = (
-    "PatientName",
-    "PatientID",
-    "OtherPatientIDs",
-    "PatientBirthDate",
-    "PatientAddress",
-    "PatientTelephoneNumbers",
-    "AccessionNumber",
-    "StudyID",
-    "ReferringPhysicianName",
-    "PerformingPhysicianName",
-    "RequestingPhysician",
-    "NameOfPhysiciansReadingStudy",
-    "OperatorsName",
-    "InstitutionName",
-    "InstitutionalDepartmentName",
-    "StationName",
-)
 
 
 def read_header(path: str) -> list[Instance]:
@@ -76,19 +52,27 @@ def read_header(path: str) -> list[Instance]:
     try:
         with open(path, "rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if not _looks_like_dicom(stream):
-                return failed(Reason.NOT_DICOM)
-            dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
-            pixels = _pixel_bytes(stream, dataset, size)
-            return _instances(path, dataset, pixels, size, mtime)
+            return _read(stream, path, size, mtime) or failed(Reason.NOT_DICOM)
     except OSError as error:
         return failed(Reason.UNREADABLE, type(error).__name__)
     except EOFError as error:
         return failed(Reason.TRUNCATED, str(error))
-    except (
-        Exception
-    ) as error:  # pydicom raises what its input makes it raise; one file must not stop the crawl
+    except Exception as error:  # pydicom raises what its input makes it raise
         return failed(Reason.UNREADABLE, f"{type(error).__name__}: {error}"[:200])
+
+
+def _read(stream: BinaryIO, path: str, size: int, mtime: int) -> list[Instance]:
+    """Rows of an open file: the fast way where it is an ordinary one. Empty: it is not DICOM."""
+    if _FAST and (ordinary := fast_header.read(stream, size)) is not None:
+        assert ordinary.pixels is not None
+        pixels = _whole(stream, *ordinary.pixels, size)
+        return _instances(path, ordinary, ordinary.transfer_syntax_uid, pixels, size, mtime)
+    stream.seek(0)
+    if not _looks_like_dicom(stream):
+        return []
+    dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+    syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
+    return _instances(path, dataset, syntax, _pixel_bytes(stream, dataset, size), size, mtime)
 
 
 def _looks_like_dicom(stream: BinaryIO) -> bool:
@@ -110,13 +94,7 @@ class _Truncated(EOFError):
 
 
 def _pixel_bytes(stream: BinaryIO, dataset: Dataset, size: int) -> int | None:
-    """Bytes of pixel data, None where there is none. Raises _Truncated when the file ends before
-    they do.
-
-    pydicom stops with the stream at the pixel element (or at the end of the file). Encapsulated
-    pixels have no length: they end with a sequence delimiter, which is looked for in the last
-    bytes.
-    """
+    """Bytes of pixel data, None where there is none; pydicom stops with the stream before them."""
     syntax = UID(str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or "1.2.840.10008.1.2")
     if syntax == "1.2.840.10008.1.2.1.99":
         return 0 if dataset.get("Rows") else None  # deflated: the stream is not the data set
@@ -134,11 +112,20 @@ def _pixel_bytes(stream: BinaryIO, dataset: Dataset, size: int) -> int | None:
     if explicit and len(head) < 12:
         raise _Truncated("ends within an element")
     length = struct.unpack(f"{endian}I", head[8:12] if explicit else head[4:8])[0]
-    payload = start + (12 if explicit else 8)
-    if length != 0xFFFFFFFF:
+    return _whole(
+        stream, start + (12 if explicit else 8), -1 if length == UNDEFINED else length, size
+    )
+
+
+def _whole(stream: BinaryIO, payload: int, length: int, size: int) -> int:
+    """Bytes of the pixel data at `payload`; raises _Truncated when the file ends before they do.
+
+    `length` is -1 for encapsulated pixels: they end with a sequence delimiter, near the file's end.
+    """
+    if length >= 0:
         if payload + length > size:
             raise _Truncated(f"{payload + length - size} bytes of pixel data are missing")
-        return int(length)
+        return length
     stream.seek(max(payload, size - 4096))
     if b"\xfe\xff\xdd\xe0" not in stream.read():
         raise _Truncated("encapsulated pixel data has no end")
@@ -146,11 +133,10 @@ def _pixel_bytes(stream: BinaryIO, dataset: Dataset, size: int) -> int | None:
 
 
 def _instances(
-    path: str, dataset: Dataset, pixels: int | None, size: int, mtime: int
+    path: str, dataset: Any, syntax: str, pixels: int | None, size: int, mtime: int
 ) -> list[Instance]:
-    syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
     common: dict[str, Any] = {
-        **_study_facts(dataset),
+        **study_facts(dataset),
         "path": path,
         "transfer_syntax_uid": syntax,
         "has_pixels": pixels is not None,
@@ -171,9 +157,10 @@ def _instances(
         common.update(reason=Reason.UNSUPPORTED_SOP_CLASS, detail=UID(common["sop_class_uid"]).name)
     elif not (common["study_uid"] and common["series_uid"] and common["sop_uid"]):
         common.update(reason=Reason.MISSING_UID)
-    frames = dataset.get("PerFrameFunctionalGroupsSequence")
+    is_plain = isinstance(dataset, fast_header.Header)
+    frames = None if is_plain else dataset.get("PerFrameFunctionalGroupsSequence")
     if not frames or pixels is None:
-        num_frames = _integer(dataset.get("NumberOfFrames")) or 1
+        num_frames = integer(dataset.get("NumberOfFrames")) or 1
         if num_frames > 1 and common.get("reason") is None:
             common.update(
                 reason=Reason.UNSUPPORTED_SOP_CLASS, detail="frames without functional groups"
@@ -182,8 +169,8 @@ def _instances(
             Instance(
                 **{
                     **common,
-                    **_image_facts([dataset]),
-                    **_mosaic_facts(dataset),
+                    **image_facts([dataset]),
+                    **mosaic_facts(dataset),
                     "num_frames": num_frames,
                 }
             )
@@ -195,7 +182,7 @@ def _instances(
         Instance(
             **{
                 **common,
-                **_image_facts([*_groups(item), *top]),
+                **image_facts([*_groups(item), *top]),
                 "frame": index,
                 "num_frames": len(frames),
             }
@@ -213,173 +200,3 @@ def _groups(item: Dataset) -> list[Dataset]:
             found.append(element.value[0])
             found.extend(_groups(element.value[0]))
     return found
-
-
-def _study_facts(dataset: Dataset) -> dict[str, Any]:
-    return {
-        "study_uid": _text(dataset.get("StudyInstanceUID")),
-        "series_uid": _text(dataset.get("SeriesInstanceUID")),
-        "sop_uid": _text(dataset.get("SOPInstanceUID")),
-        "sop_class_uid": _text(
-            dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
-        ),
-        "patient_key": "|".join(_text(dataset.get(k)) for k in ("IssuerOfPatientID", "PatientID")),
-        "accession_number": _text(dataset.get("AccessionNumber")),
-        "modality": _text(dataset.get("Modality")),
-        "manufacturer": _text(dataset.get("Manufacturer")),
-        "series_number": _integer(dataset.get("SeriesNumber")),
-        "study_description": _text(dataset.get("StudyDescription")),
-        "series_description": _text(dataset.get("SeriesDescription")),
-        "protocol_name": _text(dataset.get("ProtocolName")),
-        "body_part": _text(dataset.get("BodyPartExamined")),
-        "study_date": _text(dataset.get("StudyDate")),
-        "patient_age": _text(dataset.get("PatientAge")),
-        "patient_sex": _text(dataset.get("PatientSex")),
-        "rows": _integer(dataset.get("Rows")) or 0,
-        "columns": _integer(dataset.get("Columns")) or 0,
-        "samples_per_pixel": _integer(dataset.get("SamplesPerPixel")) or 1,
-        "photometric": _text(dataset.get("PhotometricInterpretation")),
-        "burned_in_annotation": _text(dataset.get("BurnedInAnnotation")),
-        "frame_of_reference_uid": _text(dataset.get("FrameOfReferenceUID")),
-        "magnetic_field_t": _number(dataset.get("MagneticFieldStrength")),
-        "identifying": tuple(
-            sorted({v for k in IDENTIFYING_KEYWORDS for v in _texts(dataset.get(k)) if v})
-        ),
-    }
-
-
-def _image_facts(sources: list[Dataset]) -> dict[str, Any]:
-    """Facts that may be given per frame, shared by all frames, or at the top: the first source that
-    has one wins."""
-
-    def first(*keywords: str) -> Any:
-        for keyword in keywords:
-            for source in sources:
-                value = source.get(keyword)
-                if value is not None and value != "":
-                    return value
-        return None
-
-    position, orientation = (
-        _numbers(first("ImagePositionPatient"), 3),
-        _numbers(first("ImageOrientationPatient"), 6),
-    )
-    return {
-        "image_type": tuple(_texts(first("FrameType", "ImageType"))),
-        "acquisition_number": _integer(first("FrameAcquisitionNumber", "AcquisitionNumber")),
-        "instance_number": _integer(first("InstanceNumber")),
-        "content_time": _text(first("ContentTime")),
-        "acquisition_time": _text(
-            first("FrameAcquisitionDateTime", "AcquisitionTime", "AcquisitionDateTime")
-        ),
-        "position_mm": position,
-        "orientation": orientation if orientation and _is_frame(orientation) else None,
-        "pixel_spacing_mm": _spacing(first("PixelSpacing")),
-        "slice_thickness_mm": _number(first("SliceThickness")),
-        "spacing_between_slices_mm": _number(first("SpacingBetweenSlices")),
-        "echo_time_ms": _number(first("EffectiveEchoTime", "EchoTime")),
-        "repetition_time_ms": _number(first("RepetitionTime")),
-        "inversion_time_ms": _number(first("InversionTime")),
-        "flip_angle_deg": _number(first("FlipAngle")),
-        "b_value_s_per_mm2": _b_value(first),
-        "diffusion_direction": _direction(first),
-        "temporal_position": _integer(first("TemporalPositionIndex", "TemporalPositionIdentifier")),
-        "trigger_time_ms": _number(first("NominalCardiacTriggerDelayTime", "TriggerTime")),
-        "kvp_kv": _number(first("KVP")),
-        "convolution_kernel": "\\".join(_texts(first("ConvolutionKernel"))),
-        "gantry_tilt_deg": _number(first("GantryDetectorTilt")),
-    }
-
-
-def _b_value(first: Any) -> float | None:
-    """Standard tag, else the vendor's: Siemens (0019,100C), GE (0043,1039), UIH (0065,1009)."""
-    standard = _number(first("DiffusionBValue"))
-    if standard is not None:
-        return standard
-    siemens_value = _number(_private(first, 0x0019100C))
-    if siemens_value is not None:
-        return siemens_value
-    values = _texts(_private(first, 0x00431039))
-    number = _number(values[0]) if values else _number(_private(first, 0x00651009))
-    return None if number is None else number % 100_000  # GE adds 1e9 as a flag
-
-
-def _private(first: Any, tag: int) -> Any:
-    element = first(tag)
-    value = getattr(element, "value", element)
-    return None if isinstance(value, bytes) else value
-
-
-def _direction(first: Any) -> tuple[float, ...] | None:
-    """Standard tag, else Siemens (0019,100E) or GE (0019,10BB..BD)."""
-    for value in (first("DiffusionGradientOrientation"), _private(first, 0x0019100E)):
-        numbers = _numbers(value, 3)
-        if numbers:
-            return numbers
-    parts = [_number(_private(first, tag)) for tag in (0x001910BB, 0x001910BC, 0x001910BD)]
-    return tuple(p for p in parts if p is not None) if all(p is not None for p in parts) else None
-
-
-def _mosaic_facts(dataset: Dataset) -> dict[str, Any]:
-    if "MOSAIC" not in _texts(dataset.get("ImageType")):
-        return {}
-    tiles, normal = siemens.mosaic(dataset)
-    return {"mosaic_tiles": tiles, "slice_normal": normal}
-
-
-def _texts(value: Any) -> list[str]:
-    if value is None:
-        return []
-    many = (
-        value
-        if isinstance(value, Iterable) and not isinstance(value, str | bytes) and _is_multi(value)
-        else [value]
-    )
-    return [_text(v) for v in many]
-
-
-def _is_multi(value: Any) -> bool:
-    return isinstance(value, list | tuple | pydicom.multival.MultiValue)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if _is_multi(value):
-        return "\\".join(_text(v) for v in value)
-    return str(value).replace("\0", "").strip()
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value[0] if _is_multi(value) and value else value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _integer(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)
-
-
-def _numbers(value: Any, count: int) -> Any:
-    if not _is_multi(value) or len(value) != count:
-        return None
-    numbers = tuple(n for n in (_number(v) for v in value) if n is not None)
-    return numbers if len(numbers) == count else None
-
-
-def _spacing(value: Any) -> tuple[float, float] | None:
-    numbers = _numbers(value, 2)
-    return numbers if numbers and min(numbers) > 0 else None
-
-
-def _is_frame(orientation: tuple[float, ...]) -> bool:
-    """Two unit vectors at a right angle, to a hundredth: what ImageOrientationPatient must be."""
-    row, column = orientation[:3], orientation[3:]
-    lengths = (math.hypot(*row), math.hypot(*column))
-    return (
-        all(abs(n - 1) < 0.01 for n in lengths)
-        and abs(sum(a * b for a, b in zip(row, column, strict=True))) < 0.01
-    )

@@ -9,6 +9,7 @@ reason; the caller makes a Rejection of it. Sources: DICOM PS3.3 C.7.6.3 (pixels
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,10 +17,13 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.dataset import Dataset
 
+from ingest import fast_header
 from study.records import Reason, ScanPlan, Slice
 
+UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
+PLAIN_DTYPES = {(8, 0): "u1", (8, 1): "i1", (16, 0): "<u2", (16, 1): "<i2"}
+"""(BitsAllocated, PixelRepresentation) of what is read without a decoder."""
 AIR_HU = -1024.0
 """What padding outside a CT's field of view becomes: nothing in a window, and not darker than
 air."""
@@ -55,8 +59,12 @@ def read_volume(plan: ScanPlan) -> np.ndarray:
     return volume
 
 
-def _decode(path: str) -> tuple[Dataset, np.ndarray]:
-    """The data set and its stored values, (frames, rows, columns)."""
+def _decode(path: str) -> tuple[Any, np.ndarray]:
+    """The header and the stored values, (frames, rows, columns), of a file."""
+    ordinary = _read_plain(path)
+    if ordinary is not None:
+        return ordinary
+    dataset = None
     try:
         dataset = pydicom.dcmread(path, force=True)
         if not hasattr(dataset.file_meta, "TransferSyntaxUID"):
@@ -64,19 +72,42 @@ def _decode(path: str) -> tuple[Dataset, np.ndarray]:
         array = np.asarray(dataset.pixel_array)
     except (NotImplementedError, RuntimeError) as error:
         syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
-        raise UndecodableError(
-            Reason.UNDECODABLE_TRANSFER_SYNTAX, f"{syntax}: {error}"[:200]
-        ) from error
+        reason = Reason.UNDECODABLE_TRANSFER_SYNTAX
+        raise UndecodableError(reason, f"{syntax}: {error}"[:200]) from error
     except (OSError, MemoryError):
         raise
     except Exception as error:  # decoders raise what broken input makes them raise
-        raise UndecodableError(
-            Reason.UNDECODABLE_PIXELS, f"{type(error).__name__}: {error}"[:200]
-        ) from error
+        detail = f"{type(error).__name__}: {error}"[:200]
+        raise UndecodableError(Reason.UNDECODABLE_PIXELS, detail) from error
     return dataset, array if array.ndim == 3 else array[np.newaxis]
 
 
-def _rescale(dataset: Dataset, frames: np.ndarray, number: int, modality: str) -> np.ndarray:
+def _read_plain(path: str) -> tuple[fast_header.Header, np.ndarray] | None:
+    """An ordinary uncompressed grey image straight from its bytes; None: a general decoder must."""
+    with open(path, "rb") as stream:
+        header = fast_header.read(stream, os.fstat(stream.fileno()).st_size)
+        if header is None or header.transfer_syntax_uid not in UNCOMPRESSED:
+            return None
+        assert header.pixels is not None
+        rows, columns = header.get("Rows") or 0, header.get("Columns") or 0
+        kind = PLAIN_DTYPES.get((header.get("BitsAllocated"), header.get("PixelRepresentation")))
+        wanted = rows * columns * np.dtype(kind).itemsize
+        position, length = header.pixels
+        is_one_grey_frame = (
+            (header.get("SamplesPerPixel") or 1) == 1
+            and (header.get("NumberOfFrames") or "1") == "1"
+            and length in (wanted, wanted + wanted % 2)
+        )
+        if kind is None or not wanted or not is_one_grey_frame:
+            return None
+        stream.seek(position)
+        data = stream.read(wanted)
+    if len(data) < wanted:
+        return None
+    return header, np.frombuffer(data, kind).reshape(1, rows, columns)
+
+
+def _rescale(dataset: Any, frames: np.ndarray, number: int, modality: str) -> np.ndarray:
     """Stored values of one frame -> physical values, float32 (rows, columns)."""
     if number >= len(frames):
         raise UndecodableError(Reason.UNDECODABLE_PIXELS, f"frame {number} of {len(frames)}")
@@ -94,9 +125,11 @@ def _rescale(dataset: Dataset, frames: np.ndarray, number: int, modality: str) -
     return values
 
 
-def _frame_value(dataset: Dataset, number: int, keyword: str) -> Any:
+def _frame_value(dataset: Any, number: int, keyword: str) -> Any:
     """A value of a frame: from its own functional groups, the shared ones, or the top, in this
     order."""
+    if isinstance(dataset, fast_header.Header):
+        return dataset.get(keyword)
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
     for item in ([per_frame[number]] if per_frame else []) + list(
         dataset.get("SharedFunctionalGroupsSequence") or []
@@ -107,13 +140,13 @@ def _frame_value(dataset: Dataset, number: int, keyword: str) -> Any:
     return dataset.get(keyword)
 
 
-def _padding_value(dataset: Dataset) -> int | None:
+def _padding_value(dataset: Any) -> int | None:
     """PixelPaddingValue as the signed number that is stored (63536 in an unsigned tag means
     -2000)."""
     value = dataset.get("PixelPaddingValue")
     if not isinstance(value, int):
         return None
-    bits = int(dataset.get("BitsAllocated", 16))
+    bits = int(dataset.get("BitsAllocated") or 16)
     return (
         value - (1 << bits)
         if dataset.get("PixelRepresentation") == 1 and value >= 1 << (bits - 1)

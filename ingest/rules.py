@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ingest.header import IMAGE_CLASSES
+from ingest.tags import IMAGE_CLASSES
 from study.records import Instance, Reason
 from study.sections import Rules, Select
 

@@ -9,8 +9,7 @@ format DICOM with CSA header").
 from __future__ import annotations
 
 import struct
-
-from pydicom.dataset import Dataset
+from typing import Any
 
 from study.records import Vector
 
@@ -18,26 +17,33 @@ NUMBER_OF_IMAGES_IN_MOSAIC = 0x0019100A
 CSA_IMAGE_HEADER = 0x00291010
 
 
-def mosaic(dataset: Dataset) -> tuple[int, Vector | None]:
+def mosaic(dataset: Any) -> tuple[int, Vector | None]:
     """(number of tiles, slice normal). 0 tiles when neither the tag nor the CSA header tells."""
     csa = csa_values(
         _bytes(dataset, CSA_IMAGE_HEADER), ("NumberOfImagesInMosaic", "SliceNormalVector")
     )
-    element = dataset.get(NUMBER_OF_IMAGES_IN_MOSAIC)
+    count = _value(dataset, NUMBER_OF_IMAGES_IN_MOSAIC)
     tiles = 0
-    if element is not None and not isinstance(element.value, bytes):
-        tiles = int(element.value)
-    elif element is not None and len(element.value) >= 2:
-        tiles = struct.unpack("<H", element.value[:2])[0]
+    if isinstance(count, int | float | str):
+        tiles = int(count)
+    elif isinstance(count, bytes) and len(count) >= 2:
+        tiles = struct.unpack("<H", count[:2])[0]
     if not tiles and csa.get("NumberOfImagesInMosaic"):
         tiles = int(float(csa["NumberOfImagesInMosaic"][0]))
     normal = tuple(float(v) for v in csa.get("SliceNormalVector", ())[:3])
     return tiles, (normal[0], normal[1], normal[2]) if len(normal) == 3 else None
 
 
-def _bytes(dataset: Dataset, tag: int) -> bytes:
+def _value(dataset: Any, tag: int) -> Any:
+    """Value of a private element; pydicom answers with the element, a fast header with the
+    value."""
     element = dataset.get(tag)
-    return element.value if element is not None and isinstance(element.value, bytes) else b""
+    return getattr(element, "value", element)
+
+
+def _bytes(dataset: Any, tag: int) -> bytes:
+    value = _value(dataset, tag)
+    return value if isinstance(value, bytes) else b""
 
 
 def csa_values(header: bytes, names: tuple[str, ...]) -> dict[str, list[str]]:

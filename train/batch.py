@@ -1,0 +1,146 @@
+"""What a study contributes to a step: which scans, which text, which patches.
+
+In: a sample of the dataset with its sentences, and the epoch. Out: choices, then batches for the
+two towers.
+The one idea: every choice is a pure function of (seed, epoch, key of the study), so that neither
+threads nor processes nor an interruption change what is trained on.
+
+Shapes: S scans, K kept patches, B studies, L tokens of the longest text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shards.index import SampleRef
+from shards.order import Cursor, generator
+from study.sections import Train
+from train.text import compose
+from train.variant import EncoderConfig
+from train.vit import Studies
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A study that can be trained on: where its scans are, and its sentences (at least one)."""
+
+    ref: SampleRef
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How choices are drawn."""
+
+    seed: int
+    max_scans: int
+    """Scans of a study in a step at most."""
+    whole_report: bool
+    """All sentences rather than one."""
+    prefix: str
+    patch_rows_per_scan: int
+    """Parts of a scan that each keep equally many patches: 1, or its slices in models with slice
+    blocks."""
+    patches_per_row: int
+    kept_per_row: int
+    scan_positions: int
+    """Rows of the table that scan positions are drawn from; 0: scans have no position."""
+
+    @classmethod
+    def of(cls, settings: Train, encoder: EncoderConfig) -> Rules:
+        slices = encoder.img_size[0] // encoder.patch_size[0] if encoder.finest == "slice" else 1
+        patches = encoder.tokens_per_scan // slices
+        return cls(
+            seed=settings.seed,
+            max_scans=settings.scans_per_study,
+            whole_report=settings.text == "report",
+            prefix=settings.prefix,
+            patch_rows_per_scan=slices,
+            patches_per_row=patches,
+            kept_per_row=max(1, int(patches * (1 - settings.patch_dropout))),
+            scan_positions=encoder.max_num_scans if encoder.max_num_scans > 1 else 0,
+        )
+
+    def num_scans(self, sample: Sample) -> int:
+        return min(self.max_scans, len(sample.ref.scans))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one study contributes to a step."""
+
+    scans: tuple[int, ...]
+    """Numbers of its scans, ascending."""
+    text: str
+    keep: np.ndarray | None
+    """[scans * rows per scan, K] kept patches, ascending; None keeps all."""
+    scan_positions: np.ndarray | None
+    """[scans] rows of the table of scan positions."""
+
+
+def choose(sample: Sample, epoch: int, rules: Rules) -> Choice:
+    """The choices for a study in an epoch: always the same."""
+    key, num_scans = sample.ref.key, rules.num_scans(sample)
+
+    def random(purpose: str) -> np.random.Generator:
+        return generator(rules.seed, epoch, key, purpose)
+
+    scans = np.sort(random("scans").permutation(len(sample.ref.scans))[:num_scans])
+    keep = positions = None
+    if rules.kept_per_row < rules.patches_per_row:
+        shuffled = (
+            random("patches")
+            .random((num_scans * rules.patch_rows_per_scan, rules.patches_per_row))
+            .argsort(1)
+        )
+        keep = np.sort(shuffled[:, : rules.kept_per_row], axis=1)
+    if rules.scan_positions:
+        positions = random("scan positions").permutation(rules.scan_positions)[:num_scans]
+    text = compose(sample.sentences, rules.prefix, rules.whole_report, random("sentence"))
+    return Choice(tuple(scans.tolist()), text, keep, positions)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input. Its pixels lie in a buffer of the loader: valid until the next batch is
+    asked for."""
+
+    keys: tuple[str, ...]
+    """Of the studies, in their order: by number of scans, so that equal ones are encoded together.
+    """
+    studies: Studies
+    tokens_BL: Tensor
+    after: Cursor
+    """Where the stream of samples stands once this batch is trained on."""
+
+    @property
+    def num_scans(self) -> int:
+        return sum(self.studies.scans_per_study)
+
+
+def collate(
+    samples: Sequence[Sample],
+    choices: Sequence[Choice],
+    pixels: Tensor,
+    tokens_BL: Tensor,
+    after: Cursor,
+) -> Batch:
+    """Put the choices for one step together; `pixels` [S, 1, D, H, W] holds their scans in this
+    order."""
+    studies = Studies(
+        pixels=pixels,
+        scans_per_study=tuple(len(choice.scans) for choice in choices),
+        keep=_stacked([choice.keep for choice in choices]),
+        scan_positions=_stacked([choice.scan_positions for choice in choices]),
+    )
+    return Batch(tuple(sample.ref.key for sample in samples), studies, tokens_BL, after)
+
+
+def _stacked(arrays: Sequence[np.ndarray | None]) -> Tensor | None:
+    given = [array for array in arrays if array is not None]
+    return torch.from_numpy(np.concatenate(given)) if given else None

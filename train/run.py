@@ -1,0 +1,124 @@
+"""A run that is ready to take steps: everything built, and put where the newest checkpoint left it.
+
+In: a pipeline and its opened dataset. Out: a `Run`, which knows its place and can save itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from shards.reader import Dataset
+from study.config import Pipeline
+from study.sections import Train
+from train import checkpoint as checkpoints
+from train.batch import Rules
+from train.checkpoint import Place
+from train.clip import CustomTextCLIP, create_model, encoder_config
+from train.loader import Loader, trainable_samples
+from train.optim import adamw
+from train.resume import check_same_run, choose_device, grid_of, steps_of
+from train.variant import Grid
+
+Say = Callable[[str], None]
+"""Takes a line for the user."""
+
+
+@dataclass
+class Run:
+    """What a training is made of, and where it stands."""
+
+    folder: Path
+    """Of the pipeline's run; training writes into its sub-folder train/."""
+    settings: Train
+    grid: Grid
+    data: str
+    """Fingerprint of the samples."""
+    samples: int
+    steps: int
+    """Of the whole training."""
+    model: CustomTextCLIP
+    optimizer: torch.optim.Optimizer
+    loader: Loader
+    place: Place
+
+    @classmethod
+    def prepare(cls, pipeline: Pipeline, say: Say) -> Run:
+        """Raises UserError for settings and data that do not fit together, or to the run so far."""
+        settings, folder = pipeline.train, Path(pipeline.run)
+        dataset = Dataset.open(pipeline.dataset)
+        grid = grid_of(dataset)
+        device = choose_device(settings.device)
+        threads = settings.speed.loader_threads
+        samples, left_out = trainable_samples(dataset, settings.split, settings.variant, threads)
+        steps = steps_of(settings, len(samples))
+        data = hashlib.sha256("\n".join(s.ref.key for s in samples).encode()).hexdigest()
+        torch.manual_seed(settings.seed)
+        model, tokenizer = create_model(settings.model, grid)
+        model.to(device).train()
+        optimizer = adamw(model, settings.learning_rate, settings.weight_decay, settings.beta2)
+        loader = Loader(
+            dataset,
+            samples,
+            tokenizer,
+            Rules.of(settings, encoder_config(settings.model, grid)),
+            batch_size=settings.batch_size,
+            threads=threads,
+            prefetch=settings.speed.prefetch,
+            pin=device.type == "cuda",
+        )
+        without = f" ({left_out} without sentences are left out)" if left_out else ""
+        say(f"train: {len(samples)} studies of split {settings.split}{without}, {steps} steps")
+        run = cls(
+            folder=folder,
+            settings=settings,
+            grid=grid,
+            data=data,
+            samples=len(samples),
+            steps=steps,
+            model=model,
+            optimizer=optimizer,
+            loader=loader,
+            place=Place(),
+        )
+        if checkpoints.checkpoints(folder):
+            run._go_on(say)
+        return run
+
+    def _go_on(self, say: Say) -> None:
+        """Take over the state of the newest checkpoint."""
+        device = next(self.model.parameters()).device
+        saved = checkpoints.load(checkpoints.newest_checkpoint(self.folder), device)
+        for change in check_same_run(saved, self.settings, self.grid, self.data):
+            say(f"train: going on with {change}")
+        self.model.load_state_dict(saved.model)
+        self.optimizer.load_state_dict(saved.optimizer)
+        self.place = saved.place
+        if not self.complete:
+            say(f"train: going on from step {self.place.step} ({saved.path})")
+
+    @property
+    def complete(self) -> bool:
+        return self.place.step >= self.steps
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the samples done, with the fraction of the current one."""
+        return self.place.epoch + self.place.consumed / self.samples
+
+    def save(self) -> Path:
+        """Write a checkpoint of this place, drop those that are too old."""
+        return checkpoints.save(
+            self.folder,
+            self.model,
+            self.optimizer,
+            self.place,
+            self.settings,
+            self.grid,
+            self.data,
+            self.settings.keep_checkpoints,
+        )

@@ -1,0 +1,55 @@
+"""Text for the text tower: composed, tokenised and encoded without padding to the full context.
+
+In: sentences of a study, or prompts. Out: token ids as short as the longest text allows, and their
+features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+import train.torchvision_ops  # noqa: F401  (before open_clip)
+
+# isort: split
+from open_clip import CustomTextCLIP
+from open_clip.transformer import TextTransformer, text_global_pool
+
+
+def compose(sentences: Sequence[str], prefix: str, whole: bool, rng: np.random.Generator) -> str:
+    """One sentence by chance, or (`whole`) all of them in random order, after the prefix. As HLIP
+    does."""
+    if whole:
+        return prefix + " ".join(sentences[i] for i in rng.permutation(len(sentences)))
+    return prefix + sentences[int(rng.integers(len(sentences)))]
+
+
+def trim(tokens_BL: Tensor) -> Tensor:
+    """Without the columns of padding (0) behind the longest text. The last token of a text is never
+    0."""
+    used = tokens_BL.ne(0).any(0).nonzero()
+    return tokens_BL[:, : int(used[-1]) + 1].contiguous()
+
+
+def encode_text(model: CustomTextCLIP, tokens_BL: Tensor) -> Tensor:
+    """Text features [B, E], not normalised.
+
+    open_clip's transformer applies its causal mask at full context length, so texts would have to
+    be padded to it. Here the mask is cut: attention is causal and the last token is pooled, so what
+    is left out could not change the result.
+    """
+    text = model.text
+    if not (
+        isinstance(text, TextTransformer) and text.cls_emb is None and text.attn_mask is not None
+    ):
+        return text(tokens_BL)
+    length = tokens_BL.shape[1]
+    x_BLC = text.token_embedding(tokens_BL) + text.positional_embedding[:length]
+    x_BLC = text.transformer(x_BLC, attn_mask=text.attn_mask[:length, :length])
+    pooled_BC = text_global_pool(
+        text.ln_final(x_BLC), tokens_BL, pool_type=text.pool_type, eos_token_id=text.eos_id
+    )
+    projection = text.text_projection
+    return projection(pooled_BC) if isinstance(projection, nn.Linear) else pooled_BC @ projection
