@@ -24,11 +24,10 @@ from rich.console import Console
 
 import ingest.cli
 import shards.cli
-from study.config import Pipeline, load_pipeline, pipeline_names
+from study.config import Pipeline, default_file, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, EXIT_RESUMABLE, EXIT_USER, UserError
 from study.progress import Bars
 
-HOME = Path(__file__).resolve().parent
 STAGES = ("ingest", "train", "eval")
 
 app = typer.Typer(
@@ -52,12 +51,6 @@ AsJson = Annotated[
 ]
 
 
-def default_config() -> Path:
-    """pipelines.yaml of the current folder, else the one beside this program."""
-    here = Path("pipelines.yaml")
-    return here if here.exists() else HOME / "pipelines.yaml"
-
-
 @app.command()
 def run(
     name: Annotated[str, typer.Argument(metavar="[PIPELINE]", help="Name of a pipeline.")] = "",
@@ -70,7 +63,7 @@ def run(
     show_list: Annotated[bool, typer.Option("--list", help="List the pipelines and stop.")] = False,
 ) -> None:
     """Run all stages of a pipeline, or some. What is done already is not done again."""
-    config = config or default_config()
+    config = config or default_file()
     if show_list or not name:
         for known, description in pipeline_names(config).items():
             typer.echo(f"{known:20} {description}")
@@ -129,7 +122,7 @@ def demo(
         f"ingest.reports={home / 'cohort' / 'reports.csv'}",
         f"ingest.labels={home / 'cohort' / 'labels.csv'}",
     ]
-    pipeline = load_pipeline(config or default_config(), names[size], [*places, *overrides])
+    pipeline = load_pipeline(config or default_file(), names[size], [*places, *overrides])
     console = _console(as_json)
     start = time.monotonic()
     num_studies = {"small": 400, "large": 1600}[size]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest import ledger
-from study.config import Pipeline, load_pipeline
+from study.config import Pipeline, default_file, load_pipeline
 from study.errors import UserError
 from study.records import FAILURE_REASONS
 
@@ -43,12 +43,12 @@ def _ledger(pipeline: Pipeline) -> list[ledger.LedgerRow]:
 @app.command()
 def status(
     name: Name,
-    config: ConfigFile = Path("pipelines.yaml"),
+    config: ConfigFile | None = None,
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:
     """Sums of the ledger: images by status and by reason."""
-    rows = _ledger(load_pipeline(config, name, overrides))
+    rows = _ledger(load_pipeline(config or default_file(), name, overrides))
     sums = ledger.sums(rows)
     if as_json:
         typer.echo(json.dumps(sums.as_json()))
@@ -66,12 +66,12 @@ def status(
 @app.command()
 def failed(
     name: Name,
-    config: ConfigFile = Path("pipelines.yaml"),
+    config: ConfigFile | None = None,
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:
     """Files that were rejected because something is damaged or cannot be read, with the reason."""
-    rows = _ledger(load_pipeline(config, name, overrides))
+    rows = _ledger(load_pipeline(config or default_file(), name, overrides))
     bad = [row for row in rows if row.reason in FAILURE_REASONS]
     if as_json:
         facts = [

@@ -98,7 +98,7 @@ def study_series(plan: StudyPlan) -> list[SeriesParams]:
     series = []
     for contrast in contrasts:
         matrix = int(rng.choice([64, 72, 80, 96], p=[0.3, 0.3, 0.3, 0.1]))
-        num_slices = int(rng.integers(16, 25))
+        num_slices = int(rng.integers(14, 21))
         series.append(
             SeriesParams(
                 contrast=str(contrast),

@@ -51,6 +51,12 @@ PATH_KEYS: tuple[KeyPath, ...] = (
 """Values that are paths; those of the file are made absolute from the file's folder."""
 
 
+def default_file() -> Path:
+    """pipelines.yaml of the current folder, else the one that comes with the program."""
+    here = Path("pipelines.yaml")
+    return here if here.exists() else Path(__file__).resolve().parents[1] / "pipelines.yaml"
+
+
 def load_pipeline(file: Path, name: str, overrides: Sequence[str] = ()) -> Pipeline:
     """Read pipeline `name` of `file` and apply `overrides` ("train.batch_size=32", later ones win).
 

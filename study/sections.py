@@ -240,6 +240,9 @@ class Train(Section):
     text: Literal["sentence", "report"] = "sentence"
     """What a study is matched with: one sentence drawn anew each epoch, or all of them in random
     order."""
+    sentences_per_study: Positive = 1
+    """With text: sentence, so many sentences of a study are matched in a step, each in a loss of
+    its own; the step's loss is their mean. More signal for the same images: texts are cheap."""
     variant: str = "offline"
     """Which summariser's sentences."""
     prefix: str = "This study shows: "

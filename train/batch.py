@@ -5,7 +5,7 @@ two towers.
 The one idea: every choice is a pure function of (seed, epoch, key of the study), so that neither
 threads nor processes nor an interruption change what is trained on.
 
-Shapes: S scans, K kept patches, B studies, L tokens of the longest text.
+Shapes: S scans, K kept patches, B studies, T texts of a study, L tokens of the longest text.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Rules:
     max_scans: int
     """Scans of a study in a step at most."""
     whole_report: bool
-    """All sentences rather than one."""
+    """All sentences in one text, rather than single ones."""
+    num_sentences: int
+    """Single sentences of a study in a step."""
     prefix: str
     patch_rows_per_scan: int
     """Parts of a scan that each keep equally many patches: 1, or its slices in models with slice
@@ -59,6 +61,7 @@ class Rules:
             seed=settings.seed,
             max_scans=settings.scans_per_study,
             whole_report=settings.text == "report",
+            num_sentences=settings.sentences_per_study,
             prefix=settings.prefix,
             patch_rows_per_scan=slices,
             patches_per_row=patches,
@@ -76,7 +79,7 @@ class Choice:
 
     scans: tuple[int, ...]
     """Numbers of its scans, ascending."""
-    text: str
+    texts: tuple[str, ...]
     keep: np.ndarray | None
     """[scans * rows per scan, K] kept patches, ascending; None keeps all."""
     scan_positions: np.ndarray | None
@@ -101,8 +104,10 @@ def choose(sample: Sample, epoch: int, rules: Rules) -> Choice:
         keep = np.sort(shuffled[:, : rules.kept_per_row], axis=1)
     if rules.scan_positions:
         positions = random("scan positions").permutation(rules.scan_positions)[:num_scans]
-    text = compose(sample.sentences, rules.prefix, rules.whole_report, random("sentence"))
-    return Choice(tuple(scans.tolist()), text, keep, positions)
+    texts = compose(
+        sample.sentences, rules.prefix, rules.whole_report, rules.num_sentences, random("sentence")
+    )
+    return Choice(tuple(scans.tolist()), texts, keep, positions)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class Batch:
     """Of the studies, in their order: by number of scans, so that equal ones are encoded together.
     """
     studies: Studies
-    tokens_BL: Tensor
+    tokens_BTL: Tensor
     after: Cursor
     """Where the stream of samples stands once this batch is trained on."""
 
@@ -127,7 +132,7 @@ def collate(
     samples: Sequence[Sample],
     choices: Sequence[Choice],
     pixels: Tensor,
-    tokens_BL: Tensor,
+    tokens_BTL: Tensor,
     after: Cursor,
 ) -> Batch:
     """Put the choices for one step together; `pixels` [S, 1, D, H, W] holds their scans in this
@@ -138,7 +143,7 @@ def collate(
         keep=_stacked([choice.keep for choice in choices]),
         scan_positions=_stacked([choice.scan_positions for choice in choices]),
     )
-    return Batch(tuple(sample.ref.key for sample in samples), studies, tokens_BL, after)
+    return Batch(tuple(sample.ref.key for sample in samples), studies, tokens_BTL, after)
 
 
 def _stacked(arrays: Sequence[np.ndarray | None]) -> Tensor | None:

@@ -117,7 +117,7 @@ class Loader:
         choice = choose(sample, epoch, self._rules)
         for row, scan in enumerate(choice.scans):
             self._dataset.read_scan(sample.ref, scan, out=out[row])
-        return choice, self._tokenizer([choice.text])
+        return choice, self._tokenizer(list(choice.texts))
 
 
 @dataclass(frozen=True)
@@ -133,5 +133,5 @@ class _Pending:
     def finish(self) -> Batch:
         choices, tokens = zip(*[job.result() for job in self.jobs], strict=True)
         return collate(
-            self.samples, choices, self.buffer[: self.rows], trim(torch.cat(tokens)), self.after
+            self.samples, choices, self.buffer[: self.rows], trim(torch.stack(tokens)), self.after
         )

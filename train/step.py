@@ -63,11 +63,13 @@ def train_step(
     set_learning_rate(optimizer, learning_rate)
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         image_BE = model.visual(batch.studies.to(device))
-        text_BE = encode_text(model, batch.tokens_BL.to(device, non_blocking=True))
+        tokens_BTL = batch.tokens_BTL.to(device, non_blocking=True)
+        text_NE = encode_text(model, tokens_BTL.flatten(0, 1))
     scale = model.logit_scale.exp()
-    loss = clip_loss(
-        F.normalize(image_BE.float(), dim=-1), F.normalize(text_BE.float(), dim=-1), scale
-    )
+    image_BE = F.normalize(image_BE.float(), dim=-1)
+    text_BTE = F.normalize(text_NE.float(), dim=-1).unflatten(0, tokens_BTL.shape[:2])
+    losses = [clip_loss(image_BE, text_BE, scale) for text_BE in text_BTE.unbind(1)]
+    loss = torch.stack(losses).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     trainable = [p for p in model.parameters() if p.grad is not None]

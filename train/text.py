@@ -18,19 +18,23 @@ from open_clip import CustomTextCLIP
 from open_clip.transformer import TextTransformer, text_global_pool
 
 
-def compose(sentences: Sequence[str], prefix: str, whole: bool, rng: np.random.Generator) -> str:
-    """One sentence by chance, or (`whole`) all of them in random order, after the prefix. As HLIP
-    does."""
+def compose(
+    sentences: Sequence[str], prefix: str, whole: bool, count: int, rng: np.random.Generator
+) -> tuple[str, ...]:
+    """`count` texts, each one sentence by chance after the prefix, none twice before all were
+    there; or (`whole`) one text of all sentences in random order. With a count of 1 as HLIP does.
+    """
+    order = rng.permutation(len(sentences))
     if whole:
-        return prefix + " ".join(sentences[i] for i in rng.permutation(len(sentences)))
-    return prefix + sentences[int(rng.integers(len(sentences)))]
+        return (prefix + " ".join(sentences[i] for i in order),)
+    return tuple(prefix + sentences[order[n % len(order)]] for n in range(count))
 
 
-def trim(tokens_BL: Tensor) -> Tensor:
-    """Without the columns of padding (0) behind the longest text. The last token of a text is never
-    0."""
-    used = tokens_BL.ne(0).any(0).nonzero()
-    return tokens_BL[:, : int(used[-1]) + 1].contiguous()
+def trim(tokens: Tensor) -> Tensor:
+    """Token ids [..., L] without the columns of padding (0) behind the longest text. The last token
+    of a text is never 0."""
+    used = tokens.flatten(0, -2).ne(0).any(0).nonzero()
+    return tokens[..., : int(used[-1]) + 1].contiguous()
 
 
 def encode_text(model: CustomTextCLIP, tokens_BL: Tensor) -> Tensor:
