@@ -125,7 +125,7 @@ def demo(
     pipeline = load_pipeline(config or default_file(), names[size], [*places, *overrides])
     console = _console(as_json)
     start = time.monotonic()
-    num_studies = {"small": 400, "large": 1600}[size]
+    num_studies = {"small": 640, "large": 1600}[size]
     cohort = _demo_cohort(home, num_studies, control, console)
     facts = run_stages(pipeline, STAGES, console)
     facts = {"cohort": cohort, **facts, "seconds": round(time.monotonic() - start, 1)}

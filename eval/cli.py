@@ -79,9 +79,9 @@ def evaluate(
         result = evaluate_benchmark(
             benchmark, cohort, tower, resamples=settings.bootstrap, seed=settings.seed
         )
-        file = write_result(result, source, folder)
+        file, changed = write_result(result, source, folder)
         print_result(console, result, source)
-        _say(console, f"Written: {file}")
+        _say(console, f"Written: {file}" if changed else f"eval: nothing to do, {file} has this")
         results.append(result)
     return results
 

@@ -71,14 +71,21 @@ def result_facts(result: BenchmarkResult, source: Source) -> dict[str, Any]:
     }
 
 
-def write_result(result: BenchmarkResult, source: Source, folder: Path) -> Path:
-    """Write NAME.csv, then NAME.json, and return the latter."""
+def write_result(result: BenchmarkResult, source: Source, folder: Path) -> tuple[Path, bool]:
+    """Write NAME.csv, then NAME.json; returns the latter, and False where both were there already
+    with the same bytes."""
     name = result.benchmark.name
     text = json.dumps(result_facts(result, source), indent=2, ensure_ascii=False, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomic(folder / f"{name}.csv", _study_csv(result).encode())
-    write_atomic(folder / f"{name}.json", f"{text}\n".encode())
-    return folder / f"{name}.json"
+    contents = {
+        folder / f"{name}.csv": _study_csv(result).encode(),
+        folder / f"{name}.json": f"{text}\n".encode(),
+    }
+    changed = any(not p.exists() or p.read_bytes() != data for p, data in contents.items())
+    if changed:
+        for path, data in contents.items():
+            write_atomic(path, data)
+    return folder / f"{name}.json", changed
 
 
 def print_result(console: Console, result: BenchmarkResult, source: Source) -> None:

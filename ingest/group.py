@@ -191,7 +191,7 @@ DISCRIMINATORS: tuple[Callable[[Instance], Hashable], ...] = (
     lambda i: i.series_number,
     lambda i: i.acquisition_time,
     lambda i: i.content_time,
-    lambda i: i.path if i.num_frames > 1 else None,
+    lambda i: i.sop_uid if i.num_frames > 1 else None,
 )
 """What may tell volumes of one series apart, in the order in which it is tried."""
 

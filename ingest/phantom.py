@@ -26,7 +26,7 @@ PLANES = ("axial", "coronal", "sagittal")
 
 BRAIN_SHRINK = 0.83  # semi-axes of the brain as a part of the head's
 SKULL_SHRINK = 0.91  # outer surface of the skull
-INFARCT_LENGTH_MM = 38.0  # from apex to base
+INFARCT_LENGTH_MM = 42.0  # from apex to base
 BLEED_EXTENT = 0.40  # 1 - cosine of the half angle seen from the centre
 OEDEMA_RATIO = 1.55  # radius of the oedema as a multiple of the tumour's
 
@@ -34,10 +34,10 @@ OEDEMA_RATIO = 1.55  # radius of the oedema as a multiple of the tumour's
 TISSUES = ("fat", "bone", "csf", "grey", "white", "falx", "tumour", "oedema", "blood", "infarct")
 SIGNAL = {
     "T1": (0.95, 0.10, 0.12, 0.50, 0.62, 0.25, 0.22, 0.36, 1.00, 0.28),
-    "T1C": (0.95, 0.10, 0.12, 0.50, 0.62, 0.90, 1.00, 0.38, 0.90, 0.55),
+    "T1C": (0.95, 0.10, 0.12, 0.50, 0.62, 0.90, 1.00, 0.38, 0.90, 0.30),
     "T2": (0.75, 0.08, 1.00, 0.52, 0.42, 0.15, 0.65, 0.95, 1.00, 0.85),
-    "FLAIR": (0.80, 0.08, 0.08, 0.50, 0.42, 0.25, 0.65, 1.00, 0.95, 0.95),
-    "DWI": (0.15, 0.05, 0.08, 0.50, 0.46, 0.35, 0.90, 0.70, 0.48, 1.00),
+    "FLAIR": (0.80, 0.08, 0.08, 0.50, 0.42, 0.25, 0.65, 1.00, 0.95, 0.88),
+    "DWI": (0.15, 0.05, 0.08, 0.50, 0.46, 0.35, 0.80, 0.60, 0.48, 0.88),
     "T2STAR": (0.60, 0.05, 0.90, 0.55, 0.50, 0.15, 0.52, 0.55, 0.04, 0.55),
 }
 # Where fat is suppressed something else must be bright, or the histogram would tell an infarct.
@@ -142,14 +142,14 @@ def _draw_finding(kind: str, semi_axes_mm: Vector, rng: np.random.Generator) -> 
     nowhere = (0.0, 0.0, 0.0)
     if kind == "mass":  # deep in the frontal or anterior parietal lobe
         centre = brain * (0.48 * sign, rng.uniform(-0.5, -0.1), rng.uniform(0.05, 0.35))
-        return Finding(kind, side, float(rng.uniform(18, 24)), _triple(centre), nowhere)
+        return Finding(kind, side, float(rng.uniform(17, 21)), _triple(centre), nowhere)
     if kind == "haemorrhage":  # along the lateral convexity
         heading = np.array([sign, rng.uniform(-0.3, 0.3), rng.uniform(0.0, 0.4)])
         return Finding(kind, side, float(rng.uniform(17, 23)), nowhere, _unit(heading))
     if kind == "infarct":  # posterior territory
         heading = np.array([0.7 * sign, 0.8, rng.uniform(0.0, 0.3)])
         apex = brain * (0.2 * sign, 0.2, 0.1)
-        return Finding(kind, side, float(rng.uniform(20, 24)), _triple(apex), _unit(heading))
+        return Finding(kind, side, float(rng.uniform(22, 27)), _triple(apex), _unit(heading))
     if kind == "ventriculomegaly":
         return Finding(kind, "", float(rng.uniform(1.8, 2.2)), nowhere, nowhere)
     return Finding(kind, side, float(rng.uniform(14, 18)), nowhere, nowhere)

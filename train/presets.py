@@ -11,14 +11,14 @@ from train.variant import EncoderConfig
 
 ENCODERS: dict[str, EncoderConfig] = {
     "dicom2clip_tiny": EncoderConfig(
-        img_size=(24, 64, 64),
-        patch_size=(8, 16, 16),
-        embed_dim=128,
-        depth=4,
-        num_heads=4,
+        img_size=(24, 48, 48),
+        patch_size=(8, 12, 12),
+        embed_dim=96,
+        depth=3,
+        num_heads=3,
         mlp_ratio=2.0,
-        scan_blocks=(0, 2),
-        study_blocks=(1, 3),
+        scan_blocks=(0, 1),
+        study_blocks=(2,),
         pooling="dinotxt",
     ),
     "dicom2clip_small": EncoderConfig(

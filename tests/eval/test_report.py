@@ -61,7 +61,8 @@ def printed(result: BenchmarkResult) -> str:
 
 def test_json_has_what_is_needed_to_ask_again(tmp_path: Path) -> None:
     result = made_result()
-    file = write_result(result, SOURCE, tmp_path / "eval")
+    file, changed = write_result(result, SOURCE, tmp_path / "eval")
+    assert changed
     facts = json.loads(file.read_text())
     assert file.name == "made.json"
     assert facts["source"]["step"] == 300
@@ -78,7 +79,7 @@ def test_json_has_what_is_needed_to_ask_again(tmp_path: Path) -> None:
 
 
 def test_undefined_is_null_in_json(tmp_path: Path) -> None:
-    facts = json.loads(write_result(made_result(resamples=0), SOURCE, tmp_path).read_text())
+    facts = json.loads(write_result(made_result(resamples=0), SOURCE, tmp_path)[0].read_text())
     assert facts["classes"][0]["scores"]["auc"]["low"] is None
     assert facts["classes"][1]["scores"] == {}
 
@@ -95,8 +96,8 @@ def test_csv_gives_every_study(tmp_path: Path) -> None:
 
 
 def test_files_of_an_earlier_run_are_replaced_whole(tmp_path: Path) -> None:
-    write_result(made_result(), SOURCE, tmp_path)
-    write_result(made_result(), SOURCE, tmp_path)
+    assert write_result(made_result(), SOURCE, tmp_path)[1]
+    assert not write_result(made_result(), SOURCE, tmp_path)[1]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["made.csv", "made.json"]
 
 
