@@ -45,12 +45,10 @@ class JobResult:
     labels: JoinCounts | None
     shards_written: int
     shards_kept: int
-    failed_shards: tuple[str, ...]
-    """Shards that could not be written, each with its error; run again for these."""
 
     @property
     def nothing_to_do(self) -> bool:
-        return self.shards_written == 0 and not self.failed_shards
+        return self.shards_written == 0
 
 
 def shaping_settings(pipeline: Pipeline) -> dict[str, Any]:
@@ -74,8 +72,51 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     """Ingest the source of a pipeline into its dataset.
 
     Raises UserError: no source, broken tables, no DICOM in it, a dataset made with other settings
-    or another key.
+    or another key, no room to write.
     """
+    run, dataset = Path(pipeline.run), Path(pipeline.dataset)
+    tables = _load_tables(pipeline)
+    shaping = shaping_settings(pipeline)
+    _refuse_other_settings(dataset, run, shaping)
+    with Workers(pipeline.ingest.speed) as workers:
+        instances = _crawl(pipeline, workers, progress)
+        run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.chmod(run, 0o700)
+        key = deidentify.project_key(run / "project.key")
+        _refuse_other_key(dataset, key)
+        with RunLog(run / "log.jsonl") as log:
+            log.event("crawled", files=len({i.path for i in instances}), images=len(instances))
+            work = _plan(pipeline, instances, tables, key, fingerprint(shaping))
+            _refuse_changed_studies(dataset, work.tasks)
+            (run / "settings.json").write_text(json.dumps(shaping, indent=1, sort_keys=True))
+            table.write(run / "instances.parquet", instances)
+            write_run_tables(run, pipeline, work.studies)
+            plan.write(run / "plan.parquet", work.tasks)
+            ledger.write(run / "ledger.parquet", work.rows)
+            written = _convert(pipeline, work.tasks, workers, progress, log)
+            return _finish(pipeline, work, key, shaping, written, log)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Reports and labels by StudyInstanceUID."""
+
+    reports: Mapping[str, str]
+    labels: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Everything decided before the first pixel is read."""
+
+    studies: Sequence[plan.StudyTask]
+    tasks: Sequence[plan.ShardTask]
+    rows: list[ledger.LedgerRow]
+    reports: JoinCounts | None
+    labels: JoinCounts | None
+
+
+def _load_tables(pipeline: Pipeline) -> _Tables:
     settings = pipeline.ingest
     if not settings.source:
         raise UserError(
@@ -84,89 +125,75 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
         )
     if settings.report_source == "facts" and settings.reports:
         raise UserError("ingest.report_source: facts makes the reports; leave ingest.reports empty")
-    reports = load_reports(settings.reports, settings.columns) if settings.reports else {}
-    labels = load_labels(settings.labels, settings.columns) if settings.labels else {}
-    run, dataset = Path(pipeline.run), Path(pipeline.dataset)
-    shaping = shaping_settings(pipeline)
-    mark = fingerprint(shaping)
-    _refuse_other_settings(dataset, run, shaping)
+    return _Tables(
+        load_reports(settings.reports, settings.columns) if settings.reports else {},
+        load_labels(settings.labels, settings.columns) if settings.labels else {},
+    )
 
-    with Workers(settings.speed) as workers:
-        instances = crawl.crawl(
-            settings.source, run / "instances.parquet", workers.ordered, partial(progress, "crawl")
+
+def _crawl(pipeline: Pipeline, workers: Workers, progress: Progress) -> list[Instance]:
+    source, previous = pipeline.ingest.source, Path(pipeline.run) / "instances.parquet"
+    instances = crawl.crawl(source, previous, workers.ordered, partial(progress, "crawl"))
+    if all(i.reason is Reason.NOT_DICOM for i in instances):
+        raise UserError(
+            f"ingest.source: none of the {len(instances)} files in {', '.join(source)} is DICOM"
         )
-        if all(i.reason is Reason.NOT_DICOM for i in instances):
-            raise UserError(
-                f"ingest.source: none of the {len(instances)} files "
-                f"in {', '.join(settings.source)} is DICOM"
-            )
-        run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.chmod(run, 0o700)
-        key = deidentify.project_key(run / "project.key")
-        _refuse_other_key(dataset, key)
-        with RunLog(run / "log.jsonl") as log:
-            log.event("crawled", files=len({i.path for i in instances}), images=len(instances))
-            table.write(run / "instances.parquet", instances)
-            by_study = _by_study(instances)
-            groupings = {
-                uid: group_study(found, settings.select, settings.rules)
-                for uid, found in by_study.items()
-            }
-            if settings.report_source == "facts":
-                reports, labels = facts.write_tables(run, groupings, settings.columns)
-            rows = _ledger_rows(instances, groupings)
-            ledger.check(rows, instances)
-            studies = [
-                plan.study_task(
-                    by_study[uid], grouping, key, settings, reports.get(uid), labels.get(uid, {})
-                )
-                for uid, grouping in groupings.items()
-            ]
-            tasks = plan.assign(
-                studies, plan.read(run / "plan.parquet"), pipeline.shards.studies_per_shard, mark
-            )
-            _refuse_changed_studies(dataset, tasks)
-            write_run_tables(run, pipeline, studies)
-            (run / "settings.json").write_text(json.dumps(shaping, indent=1, sort_keys=True))
-            plan.write(run / "plan.parquet", tasks)
-            ledger.write(run / "ledger.parquet", rows)
+    return instances
 
-            written, failed = _convert(pipeline, tasks, workers, progress, log)
-            rows = _with_outcomes(run, dataset, tasks, rows)
-            ledger.write(run / "ledger.parquet", rows)
-            done = committed(dataset)
-            with_scans = [uid for uid, grouping in groupings.items() if grouping.plans]
-            if not failed and not any(stats.successes for stats in done.values()):
-                raise UserError(_nothing_usable(rows))
-            info = (
-                finish_dataset(
-                    dataset,
-                    fingerprint=mark,
-                    provenance=provenance(),
-                    settings=shaping,
-                    key_fingerprint=deidentify.key_fingerprint(key),
-                    name=pipeline.name,
-                )
-                if written or not (dataset / INFO_FILE).exists()
-                else read_info(dataset)
-            )
-            result = JobResult(
-                info,
-                ledger.sums(rows),
-                join_counts(reports, by_study, with_scans) if reports else None,
-                join_counts(labels, by_study, with_scans) if labels else None,
-                written,
-                len(tasks) - written - len(failed),
-                tuple(failed),
-            )
-            log.event(
-                "ingested",
-                written=written,
-                kept=result.shards_kept,
-                failed=failed,
-                **result.sums.as_json(),
-            )
-            return result
+
+def _plan(
+    pipeline: Pipeline, instances: Sequence[Instance], tables: _Tables, key: bytes, mark: str
+) -> _Work:
+    """Group all studies, join their texts, give them their shards."""
+    settings, run = pipeline.ingest, Path(pipeline.run)
+    by_study = _by_study(instances)
+    groupings = {
+        uid: group_study(found, settings.select, settings.rules) for uid, found in by_study.items()
+    }
+    if settings.report_source == "facts":
+        tables = _Tables(*facts.write_tables(run, groupings, settings.columns))
+    rows = _ledger_rows(instances, groupings)
+    ledger.check(rows, instances)
+    reports, labels = tables.reports, tables.labels
+    studies = [
+        plan.study_task(by_study[uid], found, key, settings, reports.get(uid), labels.get(uid, {}))
+        for uid, found in groupings.items()
+    ]
+    previous = plan.read(run / "plan.parquet")
+    tasks = plan.assign(studies, previous, pipeline.shards.studies_per_shard, mark)
+    with_scans = [uid for uid, grouping in groupings.items() if grouping.plans]
+    return _Work(
+        studies,
+        tasks,
+        rows,
+        join_counts(reports, by_study, with_scans) if reports else None,
+        join_counts(labels, by_study, with_scans) if labels else None,
+    )
+
+
+def _finish(
+    pipeline: Pipeline, work: _Work, key: bytes, shaping: dict[str, Any], written: int, log: RunLog
+) -> JobResult:
+    """Settle the ledger and, unless nothing changed, write the dataset's books."""
+    run, dataset = Path(pipeline.run), Path(pipeline.dataset)
+    rows = _with_outcomes(run, dataset, work.tasks, work.rows)
+    ledger.write(run / "ledger.parquet", rows)
+    if not any(stats.successes for stats in committed(dataset).values()):
+        raise UserError(_nothing_usable(rows))
+    if written or not (dataset / INFO_FILE).exists():
+        info = finish_dataset(
+            dataset,
+            fingerprint=fingerprint(shaping),
+            provenance=provenance(),
+            settings=shaping,
+            key_fingerprint=deidentify.key_fingerprint(key),
+            name=pipeline.name,
+        )
+    else:
+        info = read_info(dataset)
+    sums, kept = ledger.sums(rows), len(work.tasks) - written
+    log.event("ingested", written=written, kept=kept, **sums.as_json())
+    return JobResult(info, sums, work.reports, work.labels, written, kept)
 
 
 def _by_study(instances: Sequence[Instance]) -> dict[str, list[Instance]]:
@@ -194,9 +221,12 @@ def _convert(
     workers: Workers,
     progress: Progress,
     log: RunLog,
-) -> tuple[int, list[str]]:
-    """Write the shards that are missing. Returns how many were written, and the errors of those
-    that were not."""
+) -> int:
+    """Write the shards that are missing and return how many they were.
+
+    Raises UserError, after all others are written, where some could not be: the dataset is then
+    unfinished, and the same command goes on.
+    """
     dataset = Path(pipeline.dataset)
     discard_uncommitted(dataset)
     done = {shard: stats.content for shard, stats in committed(dataset).items()}
@@ -225,7 +255,13 @@ def _convert(
             )
             finished += len(by_number[shard].studies)
         progress("shards", finished, total)
-    return len(missing) - len(failed), failed
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(missing)} shards could not be written:\n  "
+            + "\n  ".join(failed)
+            + "\nThe others are. Run the same command again when the cause is gone."
+        )
+    return len(missing)
 
 
 def _try_shard(

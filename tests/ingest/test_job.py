@@ -209,6 +209,16 @@ def test_an_unreachable_scheduler_is_the_users_error(tmp_path: Path, source: Pat
         run(pipeline(tmp_path, "tcp://127.0.0.1:9"))
 
 
+def test_shards_that_cannot_be_written_are_named_and_come_later(
+    tmp_path: Path, source: Path, scheduler: str
+) -> None:
+    (tmp_path / "dataset").write_text("in the way")
+    with pytest.raises(UserError, match=r"3 of 3 shards could not be written"):
+        run(pipeline(tmp_path, scheduler))
+    (tmp_path / "dataset").unlink()
+    assert run(pipeline(tmp_path, scheduler)).shards_written == 3
+
+
 @pytest.mark.slow
 def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, source: Path) -> None:
     key = "22" * 32
