@@ -7,6 +7,7 @@ signal, the same command goes on.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -29,6 +30,11 @@ from study.errors import EXIT_DONE, EXIT_REJECTED, EXIT_RESUMABLE, EXIT_USER, Us
 from study.progress import Bars
 
 STAGES = ("ingest", "train", "eval")
+USER_ERRNOS = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EEXIST", "ENOTDIR", "EISDIR")
+}
+"""Errors of the file system that the user must see to: no room, no right, another thing there."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -275,13 +281,18 @@ def _console(as_json: bool) -> Console:
     return Console(stderr=as_json, quiet=as_json, highlight=False, soft_wrap=True)
 
 
+class Stopped(BaseException):
+    """A signal asked the command to stop. Not KeyboardInterrupt: typer would end with 130."""
+
+
 def _stop(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    raise Stopped
 
 
 def main() -> None:
     """Entry point of the console command."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     try:
         code = app(standalone_mode=False) or EXIT_DONE
     except typer.exceptions.TyperException as error:
@@ -290,12 +301,17 @@ def main() -> None:
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         code = EXIT_USER
-    except (KeyboardInterrupt, typer.exceptions.Abort):
+    except (Stopped, KeyboardInterrupt, typer.exceptions.Abort):
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         code = EXIT_RESUMABLE
     except BrokenPipeError:
         sys.stderr.close()
         code = EXIT_DONE
+    except OSError as error:
+        if error.errno not in USER_ERRNOS:
+            raise
+        print(f"Error: {error}", file=sys.stderr)
+        code = EXIT_USER
     sys.exit(code)
 
 

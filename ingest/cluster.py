@@ -114,6 +114,7 @@ class Workers:
                 threads_per_worker=1,
                 memory_limit=self._speed.memory_limit,
                 dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
                 host="127.0.0.1",
             )
             self._client = Client(self._cluster)

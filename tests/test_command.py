@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -99,3 +100,14 @@ def test_json_of_the_ledger(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert facts["by_status"] == {"used": 1, "rejected": 1}
     assert call("ingest", "failed", "p", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["path"] == "/b"
+
+
+def test_a_signal_ends_with_75_and_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(dicom2clip, "run_stages", interrupted)
+    assert call("run", "p") == 75
+    assert "The same command goes on" in capsys.readouterr().err
