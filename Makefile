@@ -14,6 +14,15 @@ test: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+# The fault tests with many seeds: processes killed at random moments.
+soak: $(VENV)/.installed
+	DICOM2CLIP_SOAK=20 $(BIN)/pytest -m slow
+
+bench: $(VENV)/.installed demo/small/cohort.json
+	$(BIN)/python bench/crawl.py demo/small/cohort/dicom
+
+demo/small/cohort.json: demo
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
