@@ -22,7 +22,7 @@ from ingest.deidentify import acquisition_facts
 from ingest.geometry import Stack, is_tilted, normal_of, same_direction, stack
 from ingest.ledger import LedgerRow, row_for
 from ingest.tags import IMAGE_CLASSES
-from study.records import Instance, Reason, ScanPlan, Slice, Status, Vector
+from study.records import Instance, Reason, Rejection, ScanPlan, Slice, Status, Vector
 from study.sections import Rules, Select
 
 Images = list[Instance]
@@ -253,22 +253,22 @@ def _stack(images: Images) -> Stack:
 # -------------------------------------------------------------------------------- planning
 
 
-def _plan(images: Images, rules: Rules) -> ScanPlan | tuple[Reason, str]:
+def _plan(images: Images, rules: Rules) -> ScanPlan | Rejection:
     """The volume that these images make, or why they make none."""
     first = images[0]
     if first.mosaic_tiles:
         return _mosaic_plan(first, rules)
     placed = _stack(images)
     if placed.repeats:
-        return Reason.POSITIONS_NOT_UNIQUE, f"{len(images)} images"
+        return Rejection(Reason.POSITIONS_NOT_UNIQUE, f"{len(images)} images")
     if len(images) < rules.min_slices:
-        return Reason.TOO_FEW_SLICES, f"{len(images)} of at least {rules.min_slices}"
+        return Rejection(Reason.TOO_FEW_SLICES, f"{len(images)} of at least {rules.min_slices}")
     if not placed.usable:
-        return Reason.SLICE_SPACING_IRREGULAR, f"median gap {placed.gap_mm:.3f} mm"
+        return Rejection(Reason.SLICE_SPACING_IRREGULAR, f"median gap {placed.gap_mm:.3f} mm")
     if placed.missing > rules.max_missing_slices:
-        return Reason.MISSING_SLICES, f"{placed.missing} missing"
+        return Rejection(Reason.MISSING_SLICES, f"{placed.missing} missing")
     if len(images) * first.rows * first.columns > rules.max_voxels:
-        return Reason.TOO_LARGE, f"{len(images)} x {first.rows} x {first.columns}"
+        return Rejection(Reason.TOO_LARGE, f"{len(images)} x {first.rows} x {first.columns}")
     ordered = [images[i] for i in placed.order]
     start = ordered[0]
     assert start.position_mm is not None
@@ -324,7 +324,7 @@ def _median_step(ordered: Images, placed: Stack) -> Vector:
     return (x, y, z)
 
 
-def _mosaic_plan(image: Instance, rules: Rules) -> ScanPlan | tuple[Reason, str]:
+def _mosaic_plan(image: Instance, rules: Rules) -> ScanPlan | Rejection:
     """A Siemens mosaic: tiles in reading order are slices along the CSA header's normal.
 
     ImagePositionPatient is that of the whole mosaic as if it were one big slice about the same
@@ -338,9 +338,11 @@ def _mosaic_plan(image: Instance, rules: Rules) -> ScanPlan | tuple[Reason, str]
     normal = image.slice_normal or normal_of(image.orientation)
     gap = abs(image.spacing_between_slices_mm or image.slice_thickness_mm or 0.0)
     if not gap:
-        return Reason.MISSING_GEOMETRY, "no spacing between the tiles"
+        return Rejection(Reason.MISSING_GEOMETRY, "no spacing between the tiles")
     if image.mosaic_tiles < rules.min_slices:
-        return Reason.TOO_FEW_SLICES, f"{image.mosaic_tiles} of at least {rules.min_slices}"
+        return Rejection(
+            Reason.TOO_FEW_SLICES, f"{image.mosaic_tiles} of at least {rules.min_slices}"
+        )
     y_mm, x_mm = image.pixel_spacing_mm
     right, down = (image.columns - columns) / 2 * x_mm, (image.rows - rows) / 2 * y_mm
     x, y, z = (

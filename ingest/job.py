@@ -28,7 +28,7 @@ from shards.catalog import INFO_FILE, DatasetInfo, read_info
 from shards.writer import committed, discard_uncommitted, finish_dataset
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
-from study.records import Instance, Reason, Status
+from study.records import Instance, Reason, Rejection, Status
 from study.runlog import RunLog, provenance
 
 Progress = Callable[[str, int, int], None]
@@ -283,13 +283,15 @@ def _with_outcomes(
     run: Path, dataset: Path, tasks: Sequence[plan.ShardTask], rows: list[ledger.LedgerRow]
 ) -> list[ledger.LedgerRow]:
     """The ledger with what conversion found out, from the outcomes of committed shards."""
-    scans: dict[tuple[str, int], tuple[Reason, str]] = {}
+    scans: dict[tuple[str, int], Rejection] = {}
     studies: dict[str, Reason] = {}
     done = committed(dataset)
     for task in tasks:
         if task.shard in done and done[task.shard].content == task.content:
             outcome = ShardOutcome.load(run / "outcomes", task.shard)
-            scans.update({(f.study_uid, f.scan): (f.reason, f.detail) for f in outcome.scans})
+            scans.update(
+                {(f.study_uid, f.scan): Rejection(f.reason, f.detail) for f in outcome.scans}
+            )
             studies.update(outcome.studies)
     return ledger.with_outcomes(rows, scans, studies)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from study.records import FAILURE_REASONS, Instance, Reason, Status
+from study.records import FAILURE_REASONS, Instance, Reason, Rejection, Status
 
 SCHEMA = pa.schema(
     [
@@ -67,7 +67,7 @@ def row_for(
 
 def with_outcomes(
     rows: Iterable[LedgerRow],
-    scans: Mapping[tuple[str, int], tuple[Reason, str]],
+    scans: Mapping[tuple[str, int], Rejection],
     studies: Mapping[str, Reason],
 ) -> list[LedgerRow]:
     """Ledger after conversion: rows of scans and studies that failed there become rejected.

@@ -1,6 +1,6 @@
 """Which images can be part of a scan, one rule a function.
 
-In: an `Instance` and the settings. Out: a `Verdict` (reason, detail) for what is left out, None for
+In: an `Instance` and the settings. Out: a `Rejection` for what is left out, None for
 what stays. Rules are tried in the order of `RULES`; the first that answers decides. To add one:
 write the function, put it into `RULES`, add a `Reason`, and a test. Sources: reference converters'
 rules, DICOM PS3.3 C.8.2.1.1.1 and C.8.16.1.
@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ingest.tags import IMAGE_CLASSES
-from study.records import Instance, Reason
+from study.records import Instance, Reason, Rejection
 from study.sections import Rules, Select
-
-Verdict = tuple[Reason, str]
 
 MAP_WORDS = frozenset(
     [
@@ -58,84 +56,90 @@ PHASE_WORDS = frozenset({"P", "PHASE", "PHASE MAP", "PHASE_MAP", "I", "IMAGINARY
 LOCALIZER_WORDS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "AAHSCOUT", "SURVIEW", "SURVEY")
 
 
-def known_reason(instance: Instance, rules: Rules) -> Verdict | None:
+def known_reason(instance: Instance, rules: Rules) -> Rejection | None:
     """The crawl found the file unusable."""
-    return (instance.reason, instance.detail) if instance.reason is not None else None
+    return Rejection(instance.reason, instance.detail) if instance.reason is not None else None
 
 
-def has_pixels(instance: Instance, rules: Rules) -> Verdict | None:
+def has_pixels(instance: Instance, rules: Rules) -> Rejection | None:
     if not instance.has_pixels or not instance.rows or not instance.columns:
-        return Reason.NO_PIXEL_DATA, ""
+        return Rejection(Reason.NO_PIXEL_DATA, "")
     return None
 
 
-def is_grey(instance: Instance, rules: Rules) -> Verdict | None:
+def is_grey(instance: Instance, rules: Rules) -> Rejection | None:
     if instance.samples_per_pixel != 1 or instance.photometric not in (
         "MONOCHROME1",
         "MONOCHROME2",
     ):
-        return (
+        return Rejection(
             Reason.UNSUPPORTED_PHOTOMETRIC,
             f"{instance.photometric}, {instance.samples_per_pixel} samples",
         )
     return None
 
 
-def not_burned_in(instance: Instance, rules: Rules) -> Verdict | None:
+def not_burned_in(instance: Instance, rules: Rules) -> Rejection | None:
     return (
-        (Reason.BURNED_IN_ANNOTATION, "")
+        Rejection(Reason.BURNED_IN_ANNOTATION, "")
         if instance.burned_in_annotation.upper() == "YES"
         else None
     )
 
 
-def not_localizer(instance: Instance, rules: Rules) -> Verdict | None:
+def not_localizer(instance: Instance, rules: Rules) -> Rejection | None:
     types = {t.upper() for t in instance.image_type}
     if "LOCALIZER" in types or "PROJECTION IMAGE" in types:
-        return Reason.LOCALIZER, "ImageType"
+        return Rejection(Reason.LOCALIZER, "ImageType")
     description = f"{instance.series_description} {instance.protocol_name}".upper()
     for word in LOCALIZER_WORDS:
         if word in instance.series_description.upper().split() or (
             word == "AAHSCOUT" and word in description
         ):
-            return Reason.LOCALIZER, "SeriesDescription"
+            return Rejection(Reason.LOCALIZER, "SeriesDescription")
     return None
 
 
-def not_screen(instance: Instance, rules: Rules) -> Verdict | None:
+def not_screen(instance: Instance, rules: Rules) -> Rejection | None:
     types = " ".join(instance.image_type).upper()
-    return (Reason.SCREEN_SAVE, types) if any(word in types for word in SCREEN_WORDS) else None
+    return (
+        Rejection(Reason.SCREEN_SAVE, types)
+        if any(word in types for word in SCREEN_WORDS)
+        else None
+    )
 
 
-def not_secondary(instance: Instance, rules: Rules) -> Verdict | None:
+def not_secondary(instance: Instance, rules: Rules) -> Rejection | None:
     """DERIVED\\SECONDARY is a picture about a scan; DERIVED\\PRIMARY (reformats) stays, as HLIP
     trains on it."""
     values = [t.upper() for t in instance.image_type]
     if values[:2] == ["DERIVED", "SECONDARY"] and not _kept_map(values, rules):
-        return Reason.DERIVED_SECONDARY, "\\".join(values)
+        return Rejection(Reason.DERIVED_SECONDARY, "\\".join(values))
     projections = {"MIP", "MINIP", "MAXIMUM", "MINIMUM", "MAX_IP", "MIN_IP", "CSA MIP", "CSAMIP"}
     if projections & set(values):
-        return Reason.DERIVED_SECONDARY, "\\".join(values)
+        return Rejection(Reason.DERIVED_SECONDARY, "\\".join(values))
     return None
 
 
-def not_map(instance: Instance, rules: Rules) -> Verdict | None:
+def not_map(instance: Instance, rules: Rules) -> Rejection | None:
     values = [t.upper() for t in instance.image_type]
     found = MAP_WORDS.intersection(values)
     return (
-        (Reason.DERIVED_MAP, sorted(found)[0]) if found and not _kept_map(values, rules) else None
+        Rejection(Reason.DERIVED_MAP, sorted(found)[0])
+        if found and not _kept_map(values, rules)
+        else None
     )
 
 
-def not_phase(instance: Instance, rules: Rules) -> Verdict | None:
+def not_phase(instance: Instance, rules: Rules) -> Rejection | None:
     """Phase, real and imaginary MR images are angles and signs, not brightness."""
     values = [t.upper() for t in instance.image_type[2:4]]
     if instance.modality == "MR" and values and (values[0] in PHASE_WORDS or "PHASE MAP" in values):
-        return Reason.PHASE_MAP, "\\".join(values)
+        return Rejection(Reason.PHASE_MAP, "\\".join(values))
     return None
 
 
-def has_geometry(instance: Instance, rules: Rules) -> Verdict | None:
+def has_geometry(instance: Instance, rules: Rules) -> Rejection | None:
     missing = [
         keyword
         for keyword, value in (
@@ -145,14 +149,14 @@ def has_geometry(instance: Instance, rules: Rules) -> Verdict | None:
         )
         if value is None
     ]
-    return (Reason.MISSING_GEOMETRY, ", ".join(missing)) if missing else None
+    return Rejection(Reason.MISSING_GEOMETRY, ", ".join(missing)) if missing else None
 
 
 def _kept_map(values: list[str], rules: Rules) -> bool:
     return bool({w.upper() for w in rules.keep_derived_maps}.intersection(values))
 
 
-RULES: tuple[Callable[[Instance, Rules], Verdict | None], ...] = (
+RULES: tuple[Callable[[Instance, Rules], Rejection | None], ...] = (
     known_reason,
     has_pixels,
     is_grey,
@@ -166,25 +170,25 @@ RULES: tuple[Callable[[Instance, Rules], Verdict | None], ...] = (
 )
 
 
-def judge(instance: Instance, rules: Rules) -> Verdict | None:
+def judge(instance: Instance, rules: Rules) -> Rejection | None:
     """The first rule's verdict against this image, or None when it may be part of a scan."""
     return next((verdict for rule in RULES if (verdict := rule(instance, rules)) is not None), None)
 
 
-def selected(instance: Instance, select: Select) -> Verdict | None:
+def selected(instance: Instance, select: Select) -> Rejection | None:
     """`ingest.select`: what the user does not want, as NOT_SELECTED with the setting that said
     so."""
     modality = IMAGE_CLASSES.get(instance.sop_class_uid, instance.modality)
     if modality not in select.modalities:
-        return Reason.NOT_SELECTED, f"modality {modality}"
+        return Rejection(Reason.NOT_SELECTED, f"modality {modality}")
     if select.body_parts and instance.body_part.upper() not in {
         b.upper() for b in select.body_parts
     }:
-        return Reason.NOT_SELECTED, f"body part {instance.body_part or 'not given'}"
+        return Rejection(Reason.NOT_SELECTED, f"body part {instance.body_part or 'not given'}")
     names = (instance.study_description, instance.series_description, instance.protocol_name)
     text = " ".join(names).lower()
     if select.description_has and not any(w.lower() in text for w in select.description_has):
-        return Reason.NOT_SELECTED, "description_has"
+        return Rejection(Reason.NOT_SELECTED, "description_has")
     if any(w.lower() in text for w in select.description_lacks):
-        return Reason.NOT_SELECTED, "description_lacks"
+        return Rejection(Reason.NOT_SELECTED, "description_lacks")
     return None

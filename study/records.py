@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -78,15 +79,12 @@ FAILURE_REASONS = frozenset(
 exits 3."""
 
 
-@dataclass(frozen=True)
-class Rejection:
-    """Something left out, as a value that is counted and written.
+class Rejection(NamedTuple):
+    """Why something was left out, as a value that is counted and written.
 
-    `uid` is what was left out: a path, a SeriesInstanceUID or a StudyInstanceUID. `detail` is for
-    the run folder only; it may hold header values and never goes into a dataset.
+    `detail` is for the run folder only: it may hold header values and never goes into a dataset.
     """
 
-    uid: str
     reason: Reason
     detail: str = ""
 
