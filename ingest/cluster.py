@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import dask
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from study.errors import UserError
 from study.sections import IngestSpeed
@@ -49,10 +49,6 @@ class Workers:
         if self._cluster is not None:
             self._cluster.close()
 
-    @property
-    def started(self) -> bool:
-        return self._client is not None
-
     def ordered(self, function: Callable[[Item], Result], items: list[Item]) -> Iterator[Result]:
         """Results in the order of the items. An exception of a task is raised here."""
         if not items:
@@ -83,7 +79,13 @@ class Workers:
         while flying.count() < window and (item := next(queue, None)) is not None:
             flying.add(client.submit(function, item, pure=False, retries=retries))
         for future in flying:
-            result = future.result()
+            try:
+                result = future.result()
+            except KilledWorker as error:
+                raise UserError(
+                    f"a task ended its worker again and again, most likely for want of memory; "
+                    f"raise ingest.speed.memory_limit ({self._speed.memory_limit}): {error}"
+                ) from None
             future.release()
             if (item := next(queue, None)) is not None:
                 flying.add(client.submit(function, item, pure=False, retries=retries))

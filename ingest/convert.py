@@ -7,7 +7,6 @@ In: a `ShardTask`. Out: a committed shard, and a small `ShardOutcome` about what
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,8 +56,12 @@ class ShardOutcome:
         partial.replace(folder / f"{self.shard:05d}.json")
 
     @staticmethod
-    def load(folder: Path, shard: int) -> ShardOutcome:
-        facts = json.loads((folder / f"{shard:05d}.json").read_text())
+    def load(folder: Path, shard: int) -> ShardOutcome | None:
+        """The outcome of a shard; None where there is none."""
+        file = folder / f"{shard:05d}.json"
+        if not file.exists():
+            return None
+        facts = json.loads(file.read_text())
         return ShardOutcome(
             shard,
             facts["content"],
@@ -76,7 +79,6 @@ def convert_shard(
 ) -> ShardOutcome:
     """Make and commit a shard. Raises OSError, and leaves nothing committed, when reading or
     writing fails."""
-    os.umask(0o022)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     rejected: dict[str, Reason] = {}
     failures: list[ScanFailure] = []
@@ -134,13 +136,14 @@ def _scans(task: StudyTask, grid: Grid, intensity: Intensity) -> Iterator[Scan |
         except UndecodableError as error:
             yield ScanFailure(task.study_uid, number, error.reason, error.detail)
             continue
-        except FileNotFoundError as error:
-            yield ScanFailure(
-                task.study_uid, number, Reason.UNREADABLE, f"{error.filename} is gone"
-            )
-            continue
+        except OSError:
+            raise  # the disk, not the file: the shard stays uncommitted and is tried again
         except MemoryError:
             yield ScanFailure(task.study_uid, number, Reason.TOO_LARGE, "out of memory")
+            continue
+        except Exception as error:  # whatever a header can still do to us costs one scan
+            detail = f"{type(error).__name__}: {error}"[:200]
+            yield ScanFailure(task.study_uid, number, Reason.UNDECODABLE_PIXELS, detail)
             continue
         if not scans:
             yield ScanFailure(task.study_uid, number, Reason.INTENSITY_CONSTANT, "")

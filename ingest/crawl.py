@@ -18,7 +18,7 @@ from ingest.group import repeated_uids
 from ingest.header import read_header
 from ingest.pixels import digests
 from study.errors import UserError
-from study.records import Instance
+from study.records import Instance, Reason
 
 FILES_PER_TASK = 256
 
@@ -38,10 +38,13 @@ def crawl(
     files. Raises UserError for a folder that is missing, not a folder, or without a single file.
     """
     paths = _all_files(folders)
+    nameless = [path for path in paths if _escaped(path) != path]
+    paths = [path for path in paths if _escaped(path) == path]
     known = _known(previous, paths)
     fresh = [path for path in paths if path not in known]
     chunks = [fresh[i : i + FILES_PER_TASK] for i in range(0, len(fresh), FILES_PER_TASK)]
     rows = [row for path in paths if path in known for row in known[path]]
+    rows += [Instance(_escaped(p), reason=Reason.UNREADABLE, detail="name") for p in nameless]
     done = len(paths) - len(fresh)
     on_progress(done, len(paths))
     for chunk, found in zip(chunks, run(read_headers, chunks), strict=True):
@@ -70,11 +73,23 @@ def _all_files(folders: Sequence[str]) -> list[str]:
 
 
 def walk(folder: str) -> Iterator[str]:
-    """Paths of all files below a folder; links to folders are not followed."""
-    for root, names, files in os.walk(folder):
+    """Paths of all files below a folder; links to folders are not followed.
+
+    Raises UserError for a folder that cannot be read: what is in it would be missing in silence.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"ingest.source: cannot read {error.filename}: {error.strerror}")
+
+    for root, names, files in os.walk(folder, onerror=refuse):
         names.sort()
         for name in sorted(files):
             yield os.path.join(root, name)
+
+
+def _escaped(path: str) -> str:
+    """The path itself, or, where it is not UTF-8 and fits no table, its bytes spelled out."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _known(previous: Path, paths: Sequence[str]) -> dict[str, list[Instance]]:

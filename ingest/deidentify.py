@@ -154,6 +154,7 @@ def sex_code(text: str) -> str:
 
 DATE = r"(?:\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}|\d{4}[/.-]\d{1,2}[/.-]\d{1,2})"
 MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+PARTICLES = r"(?:(?:de|van|von|der|den|al|el|la|di|da)\s+)*"
 PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "DATE",
@@ -162,6 +163,15 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
             re.I,
         ),
     ),
+    (
+        "DATE",
+        re.compile(
+            rf"\b\d{{1,2}}[ -]{MONTHS}[ -]\d{{2,4}}\b|\b{MONTHS}\.?,?\s+(?:of\s+)?(?:19|20)\d\d\b"
+            r"|(?:(?<=\bon )|(?<=\bdated )|(?<=\bof ))\d{1,2}/\d{1,2}\b",
+            re.I,
+        ),
+    ),
+    ("AGE", re.compile(r"\b(?:9\d|1[0-2]\d)(?=[ -]*(?:years?|yrs?|y/?o|y\.o)\b)", re.I)),
     ("TIME", re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\s*(?:[ap]\.?m\.?|hours|hrs)?(?=\W|$)", re.I)),
     ("PHONE", re.compile(r"(?<!\w)(?:\+?\d{1,2}[ .-])?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}\b")),
     ("EMAIL", re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b")),
@@ -174,7 +184,10 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
         ),
     ),
     ("NUMBER", re.compile(r"\b\d{6,}\b")),
-    ("NAME", re.compile(r"\b(?:Dr|Mr|Mrs|Ms|Prof)\.?\s+[A-Z][\w'-]*(?:\s+[A-Z][\w'-]+)?")),
+    (
+        "NAME",
+        re.compile(rf"\b(?:Dr|Mr|Mrs|Ms|Prof)\.?\s+{PARTICLES}[A-Z][\w'-]*(?:\s+[A-Z][\w'-]+)?"),
+    ),
 )
 """Spans of reports that identify, whatever the header says."""
 

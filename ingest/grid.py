@@ -60,6 +60,8 @@ def to_grid(volume: Volume, modality: str, grid: Grid, intensity: Intensity) -> 
     Facts that do not come from the voxels (digest, acquisition, series_index) are left for the
     caller to fill in.
     """
+    if volume.voxels.max() == volume.voxels.min():
+        return []
     windows = windows_of(volume.voxels, modality, intensity)
     oriented = _orient(volume)
     plane = _plane(oriented.affine)

@@ -2,15 +2,14 @@
 
 In: a `Pipeline`. Out: shards, their index and `dataset.json`; in the run folder (mode 0700):
 `instances.parquet`, `ledger.parquet`, `scans.parquet`, `sentences.parquet`, `keys.parquet`,
-`plan.parquet`, `config.yaml`, `log.jsonl`. Everything that can be wrong with the input is looked at
-before the first byte is written. Killed anywhere, the same command does what is missing: the commit
+`plan.parquet`, `config.yaml`, `log.jsonl`. Folders, tables and settings are checked before
+the first byte is written. Killed anywhere, the same command does what is missing: the commit
 records of the shards are the only book of what is done.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,13 +74,13 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     or another key, no room to write.
     """
     run, dataset = Path(pipeline.run), Path(pipeline.dataset)
+    _check_places(pipeline)
     tables = _load_tables(pipeline)
     shaping = shaping_settings(pipeline)
     _refuse_other_settings(dataset, run, shaping)
     with Workers(pipeline.ingest.speed) as workers:
         instances = _crawl(pipeline, workers, progress)
         run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.chmod(run, 0o700)
         key = deidentify.project_key(run / "project.key")
         _refuse_other_key(dataset, key)
         with RunLog(run / "log.jsonl") as log:
@@ -91,8 +90,9 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
             (run / "settings.json").write_text(json.dumps(shaping, indent=1, sort_keys=True))
             table.write(run / "instances.parquet", instances)
             write_run_tables(run, pipeline, work.studies)
-            plan.write(run / "plan.parquet", work.tasks)
-            ledger.write(run / "ledger.parquet", work.rows)
+            plan.write(run / "plan.parquet", work.tasks, plan.read(run / "plan.parquet"))
+            rows = _with_outcomes(run, dataset, work.tasks, work.rows)
+            ledger.write(run / "ledger.parquet", rows)
             written = _convert(pipeline, work.tasks, workers, progress, log)
             return _finish(pipeline, work, key, shaping, written, log)
 
@@ -114,6 +114,23 @@ class _Work:
     rows: list[ledger.LedgerRow]
     reports: JoinCounts | None
     labels: JoinCounts | None
+
+
+def _check_places(pipeline: Pipeline) -> None:
+    """Refuse folders that would mix: the run within the dataset, either within the source, or a
+    dataset in a folder that holds something else."""
+    run, dataset = Path(pipeline.run).resolve(), Path(pipeline.dataset).resolve()
+    sources = [Path(source).resolve() for source in pipeline.ingest.source]
+    for name, one, other in [
+        ("run and dataset", run, dataset),
+        *(("run and ingest.source", run, source) for source in sources),
+        *(("dataset and ingest.source", dataset, source) for source in sources),
+    ]:
+        if one == other or one in other.parents or other in one.parents:
+            raise UserError(f"{name} must be apart; found {one} and {other}")
+    ours = (dataset / INFO_FILE).exists() or (run / "settings.json").exists()
+    if dataset.is_dir() and any(dataset.iterdir()) and not ours:
+        raise UserError(f"dataset: {dataset} holds other files; give a new or empty folder")
 
 
 def _load_tables(pipeline: Pipeline) -> _Tables:
@@ -160,7 +177,8 @@ def _plan(
         for uid, found in groupings.items()
     ]
     previous = plan.read(run / "plan.parquet")
-    tasks = plan.assign(studies, previous, pipeline.shards.studies_per_shard, mark)
+    taken = committed(Path(pipeline.dataset))
+    tasks = plan.assign(studies, previous, taken, pipeline.shards.studies_per_shard, mark)
     with_scans = [uid for uid, grouping in groupings.items() if grouping.plans]
     return _Work(
         studies,
@@ -178,9 +196,10 @@ def _finish(
     run, dataset = Path(pipeline.run), Path(pipeline.dataset)
     rows = _with_outcomes(run, dataset, work.tasks, work.rows)
     ledger.write(run / "ledger.parquet", rows)
-    if not any(stats.successes for stats in committed(dataset).values()):
+    done = committed(dataset)
+    if not any(stats.successes for stats in done.values()):
         raise UserError(_nothing_usable(rows))
-    if written or not (dataset / INFO_FILE).exists():
+    if written or not (dataset / INFO_FILE).exists() or read_info(dataset).num_shards != len(done):
         info = finish_dataset(
             dataset,
             fingerprint=fingerprint(shaping),
@@ -289,6 +308,11 @@ def _with_outcomes(
     for task in tasks:
         if task.shard in done and done[task.shard].content == task.content:
             outcome = ShardOutcome.load(run / "outcomes", task.shard)
+            if outcome is None:
+                raise UserError(
+                    f"{run}/outcomes lacks shard {task.shard} of {dataset}: the run folder is not "
+                    "the one that the dataset was made with"
+                )
             scans.update(
                 {(f.study_uid, f.scan): Rejection(f.reason, f.detail) for f in outcome.scans}
             )

@@ -74,9 +74,11 @@ def _decode(path: str) -> tuple[Any, np.ndarray]:
         syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
         reason = Reason.UNDECODABLE_TRANSFER_SYNTAX
         raise UndecodableError(reason, f"{syntax}: {error}"[:200]) from error
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # decoders raise what broken input makes them raise
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk; decoders raise OSError too, but without a number
         detail = f"{type(error).__name__}: {error}"[:200]
         raise UndecodableError(Reason.UNDECODABLE_PIXELS, detail) from error
     return dataset, array if array.ndim == 3 else array[np.newaxis]
@@ -114,15 +116,22 @@ def _rescale(dataset: Any, frames: np.ndarray, number: int, modality: str) -> np
     stored = frames[number]
     slope = float(_frame_value(dataset, number, "RescaleSlope") or 1.0)
     intercept = float(_frame_value(dataset, number, "RescaleIntercept") or 0.0)
+    if dataset.get("PhotometricInterpretation") == "MONOCHROME1" and modality != "CT":
+        stored = _inverted(stored, dataset)  # HU are HU, however they are shown
     values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     padding = _padding_value(dataset)
     if modality == "CT":
         if padding is not None:
             values[stored == padding] = AIR_HU
         np.maximum(values, AIR_HU, out=values)
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-        values = values.max() + values.min() - values
     return values
+
+
+def _inverted(stored: np.ndarray, dataset: Any) -> np.ndarray:
+    """White for black over the range of the stored bits: the same for all slices of a series."""
+    bits = int(dataset.get("BitsStored") or 16)
+    top = -1 if dataset.get("PixelRepresentation") == 1 else (1 << bits) - 1
+    return top - stored.astype(np.int32)
 
 
 def _frame_value(dataset: Any, number: int, keyword: str) -> Any:
@@ -173,8 +182,8 @@ def digests(path: str) -> Sequence[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _, frames = _decode(path)
-    except (UndecodableError, OSError) as error:
-        return [f"undecodable {error}"]
+    except (UndecodableError, OSError):
+        return [f"undecodable {path}"]  # equal to no other: what cannot be read is no copy
     return [
         hashlib.sha256(
             f"{f.shape}".encode() + np.ascontiguousarray(f, dtype="<i4").tobytes()

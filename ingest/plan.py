@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,22 +77,25 @@ def study_task(
     labels: Mapping[str, float],
 ) -> StudyTask:
     """Join what is known of a study. `report` is None where the reports table has no row for it."""
-    first = next((i for i in instances if i.reason is None), instances[0])
-    patient = deidentify.pseudonym(key, "patient", first.patient_key.strip("|") or first.study_uid)
+    ordered = sorted(instances, key=lambda i: (i.series_uid, i.instance_number or 0, i.sop_uid))
+    study_uid = instances[0].study_uid
+    known = [i.patient_key for i in ordered if i.patient_key and not i.patient_key.endswith("|")]
+    patient = deidentify.pseudonym(key, "patient", known[0] if known else study_uid)
+    ages = [deidentify.age_years(i.patient_age) for i in ordered]
     identifying = sorted({v for i in instances for v in i.identifying})
     text = deidentify.scrub(report, identifying).strip() if report else ""
     sentences = tuple(offline.summarize(text)) if text else ()
     return StudyTask(
-        study_uid=first.study_uid,
-        key=deidentify.pseudonym(key, "study", first.study_uid),
+        study_uid=study_uid,
+        key=deidentify.pseudonym(key, "study", study_uid),
         patient=patient,
         split=deidentify.split_of(patient, settings.valid_fraction, settings.test_fraction),
         plans=grouping.plans,
         digests=tuple(deidentify.digest_of(key, plan) for plan in grouping.plans),
         report=Report({offline.VARIANT: sentences} if sentences else {}, text),
         labels=dict(labels),
-        age_years=deidentify.age_years(first.patient_age),
-        sex=deidentify.sex_code(first.patient_sex),
+        age_years=next((age for age in ages if age is not None), None),
+        sex=next((s for i in ordered if (s := deidentify.sex_code(i.patient_sex))), ""),
         reason=_early_reason(grouping, settings, bool(sentences)),
     )
 
@@ -113,11 +116,12 @@ def _early_reason(grouping: Grouping, settings: Ingest, has_sentences: bool) -> 
 def assign(
     studies: Sequence[StudyTask],
     previous: Mapping[str, int],
+    taken: Collection[int],
     studies_per_shard: int,
     settings_fingerprint: str,
 ) -> list[ShardTask]:
-    """Shards of all studies. `previous` maps the keys of studies that have a shard to its
-    number."""
+    """Shards of all studies. `previous` maps the keys of studies that have a shard to its number;
+    `taken` are the numbers of shards that exist."""
     by_shard: dict[int, list[StudyTask]] = defaultdict(list)
     fresh = []
     for study in sorted(studies, key=lambda s: s.key):
@@ -125,7 +129,7 @@ def assign(
             by_shard[previous[study.key]].append(study)
         else:
             fresh.append(study)
-    start = max(previous.values(), default=-1) + 1
+    start = max([*previous.values(), *taken], default=-1) + 1
     for number, study in enumerate(fresh):
         by_shard[start + number // studies_per_shard].append(study)
     return [
@@ -140,9 +144,10 @@ def content_of(studies: Sequence[StudyTask], settings_fingerprint: str) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def write(file: Path, tasks: Sequence[ShardTask]) -> None:
-    """Remember which shard each study has."""
-    pairs = [(study.key, task.shard) for task in tasks for study in task.studies]
+def write(file: Path, tasks: Sequence[ShardTask], previous: Mapping[str, int]) -> None:
+    """Remember which shard each study has, also of studies that are not there any more."""
+    now = {study.key: task.shard for task in tasks for study in task.studies}
+    pairs = sorted({**previous, **now}.items())
     partial = file.with_suffix(".parquet.partial")
     columns = {"key": [key for key, _ in pairs], "shard": [shard for _, shard in pairs]}
     pq.write_table(

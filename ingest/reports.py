@@ -108,8 +108,14 @@ def _rows(key: str, file: str, required: tuple[str, ...]) -> list[tuple[int, dic
         raise UserError(
             f"{key}: {file} is not text in UTF-8, UTF-16 or Windows-1252: {error}"
         ) from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    found = reader.fieldnames or []
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        found = list(reader.fieldnames or [])
+    except csv.Error as error:
+        raise UserError(f"{key}: {file}, line 1: {error}") from None
+    twice = next((name for name in found if found.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{key}: {file} has two columns {twice!r}")
     missing = [name for name in required if name not in found]
     if missing:
         hint = "set ingest.columns to the names in the file"
@@ -117,8 +123,16 @@ def _rows(key: str, file: str, required: tuple[str, ...]) -> list[tuple[int, dic
             f"{key}: {file} has no column {missing[0]!r}; "
             f"it has {', '.join(found) or 'none'}; {hint}"
         )
+    rows = []
     try:
-        return [(reader.line_num, row) for row in reader]
+        for row in reader:
+            if None in row or None in row.values():
+                raise UserError(
+                    f"{key}: {file}, line {reader.line_num}: not {len(found)} cells as in the "
+                    "header; put texts with commas into double quotes"
+                )
+            rows.append((reader.line_num, row))
+        return rows
     except csv.Error as error:
         raise UserError(f"{key}: {file}, line {reader.line_num}: {error}") from None
 

@@ -105,6 +105,7 @@ OTHER_KEYWORDS = (
 )
 PIXEL_KEYWORDS = (
     "BitsAllocated",
+    "BitsStored",
     "PixelRepresentation",
     "RescaleSlope",
     "RescaleIntercept",
@@ -191,7 +192,7 @@ def image_facts(sources: Sequence[Source]) -> dict[str, Any]:
             first("FrameAcquisitionDateTime", "AcquisitionTime", "AcquisitionDateTime")
         ),
         "position_mm": position,
-        "orientation": orientation if orientation and _is_frame(orientation) else None,
+        "orientation": _frame(orientation),
         "pixel_spacing_mm": _spacing(first("PixelSpacing")),
         "slice_thickness_mm": _number(first("SliceThickness")),
         "spacing_between_slices_mm": _number(first("SpacingBetweenSlices")),
@@ -273,8 +274,9 @@ def _number(value: Any) -> float | None:
 
 
 def integer(value: Any) -> int | None:
+    """A whole number; None for what is none, or does not fit DICOM's 32 bits."""
     number = _number(value)
-    return None if number is None else int(number)
+    return None if number is None or abs(number) >= 1 << 32 else int(number)
 
 
 def _numbers(value: Any, count: int) -> Any:
@@ -289,11 +291,15 @@ def _spacing(value: Any) -> tuple[float, float] | None:
     return numbers if numbers and min(numbers) > 0 else None
 
 
-def _is_frame(orientation: tuple[float, ...]) -> bool:
-    """Two unit vectors at a right angle, to a hundredth: what ImageOrientationPatient must be."""
+def _frame(orientation: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """ImageOrientationPatient as two exact unit vectors; None unless they nearly are, at a right
+    angle. Scanners round the cosines to a few digits."""
+    if orientation is None:
+        return None
     row, column = orientation[:3], orientation[3:]
-    lengths = (math.hypot(*row), math.hypot(*column))
-    return (
-        all(abs(n - 1) < 0.01 for n in lengths)
-        and abs(sum(a * b for a, b in zip(row, column, strict=True))) < 0.01
-    )
+    long_row, long_column = math.hypot(*row), math.hypot(*column)
+    if abs(long_row - 1) > 0.01 or abs(long_column - 1) > 0.01:
+        return None
+    if abs(sum(a * b for a, b in zip(row, column, strict=True))) > 0.01:
+        return None
+    return (*(v / long_row for v in row), *(v / long_column for v in column))

@@ -92,7 +92,7 @@ def discard_uncommitted(dataset: Path) -> list[str]:
             if path.name.endswith("_stats.json")
             else path.stem
         )
-        is_part = part.isdigit() and path.suffix in (".tar", ".parquet", ".json")
+        is_part = part.isdigit() and len(part) >= 5 and path.suffix in (".tar", ".parquet", ".json")
         if files.is_temporary(path) or (is_part and path not in keep):
             path.unlink()
             gone.append(path.name)

@@ -75,11 +75,7 @@ def load_pipeline(file: Path, name: str, overrides: Sequence[str] = ()) -> Pipel
     for override in overrides:
         path, value = _parse_override(override)
         if path in PATH_KEYS:
-            value = (
-                [str(Path(v).resolve()) for v in value]
-                if isinstance(value, list)
-                else _resolved(value)
-            )
+            value = [_resolved(v) for v in value] if isinstance(value, list) else _resolved(value)
         _put(merged, path, value, override)
         where[path] = f"--set {override}"
     try:
@@ -113,10 +109,18 @@ def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{file} is not valid YAML: {error}") from None
     if not isinstance(data, dict) or not all(isinstance(p, dict) for p in data.values()):
         raise UserError(f"{file} must map names of pipelines to their settings")
+    for name, settings in data.items():
+        odd = next((key for key in (name, *settings) if not isinstance(key, str)), None)
+        if odd is not None:
+            raise UserError(f"{file}: {odd!r} is not text; put it into quotes")
+        if "name" in settings:
+            raise UserError(f"{file}: pipeline {name!r} has a key 'name'; its name is {name!r}")
+        if not isinstance(settings.get("extends", ""), str):
+            raise UserError(f"{file}: pipeline {name!r}: extends takes the name of one pipeline")
     lines: dict[KeyPath, int] = {}
     for path, line in _key_lines(node, ()):
         if path in lines:
@@ -185,15 +189,20 @@ def _merge(
 
 def _parse_override(override: str) -> tuple[KeyPath, Any]:
     key, separator, text = override.partition("=")
+    path = tuple(key.strip().split("."))
     if not separator or not key.strip():
         raise UserError(
             f"--set {override!r} is not of the form key=value, as in --set train.batch_size=32"
         )
+    if path in (("name",), ("extends",)):
+        raise UserError(f"--set {override}: {key} cannot be set; name the pipeline in the command")
+    if path in PATH_KEYS and not text.lstrip().startswith(("[", "'", '"')):
+        return path, text  # a path may hold what YAML would read as something else
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         value = text
-    return tuple(key.strip().split(".")), value
+    return path, value
 
 
 def _put(settings: dict[str, Any], path: KeyPath, value: Any, override: str) -> None:

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import platform
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -34,25 +31,6 @@ class RunLog:
         }
         self._stream.write(json.dumps(line, default=str) + "\n")
         self._stream.flush()
-
-    @contextmanager
-    def timed(self, event: str, **values: Any) -> Iterator[dict[str, Any]]:
-        """Write `event` with its seconds when the block ends; facts put into the yielded dict are
-        written too."""
-        facts: dict[str, Any] = {}
-        start = time.monotonic()
-        try:
-            yield facts
-        except BaseException as error:
-            self.event(
-                event,
-                **values,
-                **facts,
-                seconds=round(time.monotonic() - start, 3),
-                error=type(error).__name__,
-            )
-            raise
-        self.event(event, **values, **facts, seconds=round(time.monotonic() - start, 3))
 
     def close(self) -> None:
         self._stream.close()

@@ -1,9 +1,9 @@
 """What `pipelines.yaml` may say: one frozen model per section, every field with its meaning, unit
 and effect.
 
-In: the values of a section. Out: typed, checked settings. Fields that may change the result stand
-apart from those that only change speed: the latter live in the `speed` part of their section, and
-only the former enter the fingerprint of a dataset (`study.config.fingerprint`).
+In: the values of a section. Out: typed, checked settings. What only changes speed lives in
+the `speed` part of its section; what shapes a dataset's arrays enters its fingerprint (see
+`ingest.job.shaping_settings`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
+Length = Annotated[float, Field(gt=0, lt=1e4)]
 
 
 class Section(BaseModel):
@@ -68,7 +69,7 @@ class Grid(Section):
     depth_interpolation: Literal["nearest", "linear", "area"] = "nearest"
     """How D slices are made of the native ones: HLIP's nearest choice, linear, or the mean of those
     that fall into a slice (no slice is ignored)."""
-    spacing_mm: tuple[float, float, float] | None = None
+    spacing_mm: tuple[Length, Length, Length] | None = None
     """(D, H, W) voxel size in mm to resample to before padding or cropping to (depth, size, size);
     None scales every volume to fill the grid, as HLIP does for heads."""
 
@@ -91,11 +92,18 @@ class Intensity(Section):
     }
     """Name -> (centre, width) in HU. Each window makes a scan of its own, in the order of names."""
 
+    @field_validator("mr_percentiles")
+    @classmethod
+    def _percentiles(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= limits[0] < limits[1] <= 100:
+            raise ValueError("two percentiles from 0 to 100, the lower one first")
+        return limits
+
     @field_validator("ct_windows")
     @classmethod
     def _widths(cls, windows: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
         for name, (_, width) in windows.items():
-            if width <= 0:
+            if not width > 0:
                 raise ValueError(
                     f"window {name!r} has width {width}; a width is a positive number of HU"
                 )
@@ -118,7 +126,7 @@ class IngestSpeed(Section):
     """Worker processes; 0 takes one per CPU."""
     scheduler: str = ""
     """Address of a running dask scheduler (tcp://...); empty starts a cluster on this machine."""
-    memory_limit: str = "2GB"
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")] = "2GB"
     """Of one worker."""
     max_retries: Annotated[int, Field(ge=0)] = 2
     """Times a shard is tried again after an input/output error."""
@@ -150,6 +158,12 @@ class Ingest(Section):
     test_fraction: Fraction = 0.1
     """Share of patients in the split `test`."""
     speed: IngestSpeed = IngestSpeed()
+
+    @model_validator(mode="after")
+    def _fractions(self) -> Ingest:
+        if self.valid_fraction + self.test_fraction > 1:
+            raise ValueError("valid_fraction and test_fraction add up to more than 1")
+        return self
 
     @field_validator("source", mode="before")
     @classmethod

@@ -57,6 +57,11 @@ def test_only_what_looks_as_it_should_is_let_out() -> None:
         ("Called Dr. Jane Miller at (555) 123-4567.", "Miller"),
         ("MRN: AB12345, accession number 998877.", "AB12345"),
         ("Mrs. Doe fell.", "Doe"),
+        ("The 94-year-old woman.", "94"),
+        ("Seen in March 2021.", "March 2021"),
+        ("As on 12-Mar-2021.", "12-Mar-2021"),
+        ("Compared with the study on 12/03.", "12/03"),
+        ("Called Ms. de Vries.", "Vries"),
         ("jane doe, as known.", "jane"),
     ],
 )

@@ -57,6 +57,13 @@ def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
     assert row.reason is Reason.UNREADABLE
 
 
+def test_rounded_direction_cosines_become_unit_vectors(tmp_path: Path) -> None:
+    rounded = (0.9986, 0.0523, 0.0, -0.0523, 0.9986, 0.0)
+    [row] = read_header(str(save([make_slice(orientation=rounded)], tmp_path)[0]))
+    assert row.orientation is not None
+    assert sum(v * v for v in row.orientation[:3]) == pytest.approx(1, abs=1e-12)
+
+
 def test_missing_uid(tmp_path: Path) -> None:
     dataset = make_slice()
     del dataset.SeriesInstanceUID

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from dicom_files import make_series, save
 from distributed import LocalCluster
 
-from ingest import ledger
+from ingest import ledger, plan
 from ingest.job import JobResult, ingest
 from shards.reader import Dataset
 from study.config import Pipeline
@@ -135,6 +137,60 @@ def test_new_studies_become_new_shards(tmp_path: Path, source: Path, scheduler: 
     assert (result.shards_written, result.info.num_studies) == (1, 6)
     after = fingerprints(tmp_path / "dataset")
     assert all(after[name] == before[name] for name in before if name.endswith(".tar"))
+
+
+def test_an_extension_that_was_stopped_before_its_books_is_finished(
+    tmp_path: Path, source: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(pipeline(tmp_path, scheduler))
+    write_study(source, 77)
+    with monkeypatch.context() as patch:
+
+        def stopped(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("ingest.job.finish_dataset", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(pipeline(tmp_path, scheduler))
+    assert run(pipeline(tmp_path, scheduler)).info.num_studies == 6
+
+
+def test_studies_that_vanish_keep_their_shards_and_their_numbers(
+    tmp_path: Path, source: Path, scheduler: str
+) -> None:
+    write_study(source, 77)
+    run(pipeline(tmp_path, scheduler))
+    last = max(plan.read(tmp_path / "run" / "plan.parquet").values())
+    by_key = {s.key: s for s in Dataset.open(tmp_path / "dataset").samples()}
+    assert by_key
+    keys = pq.read_table(tmp_path / "run" / "keys.parquet").to_pylist()
+    shards = plan.read(tmp_path / "run" / "plan.parquet")
+    for row in keys:
+        if shards[row["key"]] == last:
+            shutil.rmtree(source / f"study{row['study_uid'].removeprefix('1.2.')}")
+    assert run(pipeline(tmp_path, scheduler)).nothing_to_do
+    write_study(source, 88)
+    result = run(pipeline(tmp_path, scheduler))
+    assert (result.shards_written, result.info.num_studies) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": "dataset/run"}, "run and dataset must be apart"),
+        ({"dataset": "scans/dataset"}, "dataset and ingest.source must be apart"),
+        ({"dataset": "mine"}, "holds other files"),
+    ],
+)
+def test_folders_are_not_mixed(
+    tmp_path: Path, source: Path, scheduler: str, changes: dict[str, str], message: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "20240101.tar").write_text("precious")
+    where = {name: str(tmp_path / folder) for name, folder in changes.items()}
+    with pytest.raises(UserError, match=message):
+        run(pipeline(tmp_path, scheduler).model_copy(update=where))
+    assert (tmp_path / "mine" / "20240101.tar").read_text() == "precious"
 
 
 def test_what_cannot_be_decoded_is_in_the_ledger(

@@ -29,6 +29,9 @@ def test_reports_join_on_the_study_uid(tmp_path: Path) -> None:
         (b"StudyInstanceUID,report\n1.2,x\n1.2,y\n", r"line 3: study 1.2 was on line 2 already"),
         (b"StudyInstanceUID,report\n,x\n", r"line 2: StudyInstanceUID is empty"),
         (b"StudyInstanceUID,report\n1.2,\x81\x00\xff\n", r"not text in UTF-8"),
+        (b"StudyInstanceUID,report\n1.2,No bleed, but a mass.\n", r"line 2: not 2 cells"),
+        (b'StudyInstanceUID,report\n1.2,"No bleed.\n1.3,Mass.\n', r"unexpected end of data"),
+        (b"StudyInstanceUID,report,report\n1.2,a,b\n", r"two columns 'report'"),
     ],
 )
 def test_broken_tables_name_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:

@@ -55,11 +55,31 @@ def test_ct_padding_is_air_whatever_sign_its_tag_has(tmp_path: Path) -> None:
     assert found[:, 1:].min() == 16
 
 
-def test_monochrome1_is_inverted(tmp_path: Path) -> None:
+def test_monochrome1_is_inverted_alike_in_all_slices_of_an_mr(tmp_path: Path) -> None:
     voxels = np.arange(4 * 64, dtype=np.int16).reshape(4, 8, 8)
     save(make_series(voxels, PhotometricInterpretation="MONOCHROME1"), tmp_path)
     found = volume_of(tmp_path).voxels
-    assert found[0, 0, 0] > found[0, 7, 7]
+    assert np.array_equal(found - found.max(), -(voxels - voxels.min()))
+
+
+def test_monochrome1_leaves_hounsfield_units_alone(tmp_path: Path) -> None:
+    voxels = np.arange(4 * 64, dtype=np.int16).reshape(4, 8, 8)
+    save(make_series(voxels, PhotometricInterpretation="MONOCHROME1", modality="CT"), tmp_path)
+    assert np.array_equal(volume_of(tmp_path).voxels, voxels)
+
+
+def test_an_odd_rescale_slope_costs_one_scan(tmp_path: Path) -> None:
+    from ingest.convert import convert_study
+    from ingest.plan import StudyTask
+
+    series = make_series(np.random.default_rng(0).integers(0, 99, (5, 8, 8)))
+    series[2].RescaleSlope = [1, 1]
+    save(series, tmp_path)
+    plan = plan_of(tmp_path)
+    task = StudyTask("1.2", "a" * 32, "b" * 32, "train", (plan,), ("d",))
+    study, [failure] = convert_study(task, NATIVE, Intensity())
+    assert study is Reason.NO_SCANS
+    assert failure.reason is Reason.UNDECODABLE_PIXELS
 
 
 def test_cut_pixels_are_a_rejection_not_a_crash(tmp_path: Path) -> None:

@@ -98,12 +98,30 @@ def test_errors_name_the_place(file: Path, old: str, new: str, message: str) -> 
         ("train.batchsize=3", r"--set train.batchsize=3: unknown key .*'batch_size'"),
         ("trian.x=1", r"--set trian.x=1: unknown key 'trian'; did you mean 'train'"),
         ("nonsense", r"not of the form key=value"),
+        ("name=x", r"name the pipeline in the command"),
+        ("ingest.intensity.mr_percentiles=[0,200]", r"two percentiles from 0 to 100"),
+        ("ingest.test_fraction=0.95", r"add up to more than 1"),
+        ("ingest.speed.memory_limit=lots", r"memory_limit"),
+        ("ingest.source=[1,2]", r"ingest.source"),
         ("dataset.x=1", r"dataset is a value"),
     ],
 )
 def test_errors_of_overrides(file: Path, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_pipeline(file, "base", [override])
+
+
+def test_a_path_may_hold_what_yaml_would_read_otherwise(file: Path) -> None:
+    assert load_pipeline(file, "base", ["ingest.source=/data/a #1"]).ingest.source == (
+        "/data/a #1",
+    )
+
+
+@pytest.mark.parametrize("text", ["2024: {dataset: d, run: r}", "a: {5: x}", "a: {extends: [b]}"])
+def test_odd_files_are_one_message(file: Path, text: str) -> None:
+    file.write_text(text)
+    with pytest.raises(UserError):
+        load_pipeline(file, "a")
 
 
 def test_unknown_pipeline_and_missing_file(file: Path) -> None:
