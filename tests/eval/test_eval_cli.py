@@ -217,7 +217,7 @@ def test_a_checkpoint_on_disk(
     """Nothing made but the weights, which are fresh: the contract with train and shards."""
     for name in ("load_model", "newest_checkpoint"):
         monkeypatch.setattr(eval.cli, name, getattr(train.checkpoint, name))
-    grid, settings = (8, 32, 32), Train(steps=1, prefix="Seen here: ")
+    grid, settings = (8, 24, 24), Train(steps=1, prefix="Seen here: ")
     model, _ = create_model(settings.model, grid)
     optimizer = torch.optim.AdamW(model.parameters())
     place = train.checkpoint.Place(step=3)

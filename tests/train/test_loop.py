@@ -198,6 +198,8 @@ def test_scans_of_different_shapes_are_refused(tmp_path: Path) -> None:
 
 
 def test_it_learns(folder: Path) -> None:
-    """Four findings, one sentence each: the loss falls below that of guessing among eight."""
-    learned, _ = run(folder, "learns", steps=40, learning_rate=3e-3, patch_dropout=0.0)
-    assert learned.loss < 1.9
+    """Four findings, and a sentence that all studies share: guessing among eight gives ln 8 = 2.08,
+    perfect matching the mean of ln 2 (two of eight have a finding) and ln 8, that is 1.39."""
+    settings = {"steps": 120, "learning_rate": 3e-3, "patch_dropout": 0.0, "sentences_per_study": 2}
+    learned, _ = run(folder, "learns", **settings)
+    assert 1.3 < learned.loss < 1.7
