@@ -117,7 +117,7 @@ def read(stream: BinaryIO, size: int) -> Header | None:
 
 
 def _parse(data: bytes, size: int) -> Header:
-    if data[128:132] != b"DICM" or data[132:136] != b"\x02\x00\x00\x00":
+    if data[128:132] != b"DICM" or data[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
         raise Unusual
     start = 144 + struct.unpack_from("<I", data, 140)[0]
     meta, _ = _elements(data, 144, start, explicit=True, wanted={0x00020010}, meta=True)
@@ -161,7 +161,7 @@ def _elements(
         last = tag
         vr, length, position = _head(data, position, explicit)
         if tag >= PIXEL_DATA:
-            if tag != PIXEL_DATA:
+            if tag != PIXEL_DATA or vr not in (b"OW", b"OB", b""):
                 raise Unusual
             return found, (position, -1 if length == 0xFFFFFFFF else length)
         if length == 0xFFFFFFFF:

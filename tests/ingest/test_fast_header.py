@@ -104,6 +104,17 @@ def test_equal_on_damaged_files(
     assert fast == slow or slow[0].reason is Reason.UNREADABLE
 
 
+def test_equal_with_any_one_byte_flipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [path] = save([make_slice(EchoTime=3.0, SOPInstanceUID="1.2.3.4.5.6")], tmp_path)
+    whole = path.read_bytes()
+    for position in range(132, len(whole) - 128):
+        content = bytearray(whole)
+        content[position] ^= 1 << (position % 8)
+        path.write_bytes(bytes(content))
+        fast, slow = both(path, monkeypatch)
+        assert fast == slow or slow[0].reason is Reason.UNREADABLE, position
+
+
 def test_equal_on_every_real_file(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fast_ones = 0
     for path in sorted((real_data / "dicom").rglob("*")):
