@@ -78,7 +78,12 @@ def run(
     if unknown:
         raise UserError(f"--stage {unknown[0]}: there are {', '.join(STAGES)}")
     pipeline = load_pipeline(config, name, overrides)
-    facts = run_stages(pipeline, tuple(stage) or STAGES, _console(as_json))
+    console = _console(as_json)
+    stages = tuple(stage) or STAGES
+    if not stage and not pipeline.eval.benchmarks:
+        console.print(f"[bold]eval[/]: left out, pipeline {name} names no benchmarks")
+        stages = STAGES[:-1]
+    facts = run_stages(pipeline, stages, console)
     if as_json:
         typer.echo(json.dumps(facts))
     raise typer.Exit(facts["exit_code"])

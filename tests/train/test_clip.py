@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import made
 import open_clip
@@ -10,9 +11,10 @@ import pytest
 import timm
 import torch
 
+from study.config import load_pipeline, pipeline_names
 from study.errors import UserError
 from study.sections import Model
-from train.clip import create_model, register
+from train.clip import create_model, encoder_config, register
 from train.presets import ENCODERS
 from train.text import encode_text, trim
 from train.vit import HierarchicalViT, Studies
@@ -84,3 +86,12 @@ def test_text_without_padding_gives_the_features_of_padded_text() -> None:
 def test_wrong_models_are_user_errors(change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         create_model(Model(**{**made.MODEL.model_dump(), **change}), made.GRID)
+
+
+def test_models_of_all_pipelines_fit_their_grids() -> None:
+    """What would only fail after days of ingestion is found here."""
+    file = Path(__file__).resolve().parents[2] / "pipelines.yaml"
+    for name in pipeline_names(file):
+        pipeline = load_pipeline(file, name)
+        grid = pipeline.ingest.grid
+        encoder_config(pipeline.train.model, (grid.depth, grid.size, grid.size))
