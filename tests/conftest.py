@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import train.torchvision_ops  # noqa: F401  (before a test imports open_clip or timm)
+
 # CI draws the same examples every time; elsewhere they are drawn anew. A loaded machine is no bug.
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
