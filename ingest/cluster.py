@@ -72,12 +72,9 @@ class Workers:
             return
         client = self._connect()
         window = TASKS_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        retries = self._speed.max_retries
-        flying = as_completed(
-            [client.submit(function, first, pure=False, retries=retries)], raise_errors=False
-        )
+        flying = as_completed([client.submit(function, first, pure=False)], raise_errors=False)
         while flying.count() < window and (item := next(queue, None)) is not None:
-            flying.add(client.submit(function, item, pure=False, retries=retries))
+            flying.add(client.submit(function, item, pure=False))
         for future in flying:
             try:
                 result = future.result()
@@ -88,7 +85,7 @@ class Workers:
                 ) from None
             future.release()
             if (item := next(queue, None)) is not None:
-                flying.add(client.submit(function, item, pure=False, retries=retries))
+                flying.add(client.submit(function, item, pure=False))
             yield result
 
     def _connect(self) -> Client:

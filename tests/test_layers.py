@@ -39,3 +39,12 @@ def test_imports_point_down(folder: str) -> None:
         assert not above, f"{file.relative_to(REPOSITORY)} imports {above}"
         assert file.stem not in FORBIDDEN_NAMES
         assert "webdataset" not in imported(file) or folder != "ingest"
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_architecture_names_every_file(folder: str) -> None:
+    text = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    section = text.split(f"## {folder}/", 1)[1].split("\n## ", 1)[0]
+    files = {file.stem for file in (REPOSITORY / folder).glob("*.py")} - {"__init__"}
+    missing = sorted(name for name in files if f"`{name}`" not in section)
+    assert not missing
