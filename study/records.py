@@ -42,6 +42,9 @@ class Reason(StrEnum):
     UNSUPPORTED_PHOTOMETRIC = "UNSUPPORTED_PHOTOMETRIC"
     UNDECODABLE_TRANSFER_SYNTAX = "UNDECODABLE_TRANSFER_SYNTAX"
     UNDECODABLE_PIXELS = "UNDECODABLE_PIXELS"
+    DECODE_CRASH = "DECODE_CRASH"
+    DECODE_TIMEOUT = "DECODE_TIMEOUT"
+    DECODE_MEMORY = "DECODE_MEMORY"
     MISSING_GEOMETRY = "MISSING_GEOMETRY"
     MISSING_UID = "MISSING_UID"
     DUPLICATE_INSTANCE = "DUPLICATE_INSTANCE"
@@ -55,6 +58,7 @@ class Reason(StrEnum):
     TOO_FEW_SLICES = "TOO_FEW_SLICES"
     POSITIONS_NOT_UNIQUE = "POSITIONS_NOT_UNIQUE"
     SLICE_SPACING_IRREGULAR = "SLICE_SPACING_IRREGULAR"
+    RESCALE_INCONSISTENT = "RESCALE_INCONSISTENT"
     MISSING_SLICES = "MISSING_SLICES"
     REDUNDANT_TIMEPOINT = "REDUNDANT_TIMEPOINT"
     INTENSITY_CONSTANT = "INTENSITY_CONSTANT"
@@ -71,6 +75,9 @@ FAILURE_REASONS = frozenset(
         Reason.UNREADABLE,
         Reason.UNDECODABLE_PIXELS,
         Reason.UNDECODABLE_TRANSFER_SYNTAX,
+        Reason.DECODE_CRASH,
+        Reason.DECODE_TIMEOUT,
+        Reason.DECODE_MEMORY,
         Reason.SOP_UID_COLLISION,
         Reason.PATIENT_MISMATCH,
     }
@@ -99,6 +106,7 @@ class Instance:
     """
 
     path: str
+    """Where the file is. A member of an archive is ARCHIVE!/MEMBER (see `ingest.place`)."""
     frame: int = 0
     """Index of the frame in its file from 0; 0 for a single-frame file."""
     num_frames: int = 1
@@ -151,17 +159,49 @@ class Instance:
     gantry_tilt_deg: float | None = None
     burned_in_annotation: str = ""
     mosaic_tiles: int = 0
-    """Number of slices tiled into this image (Siemens mosaic), 0 for a plain image."""
+    """Number of slices in this one image (Siemens or UIH mosaic, NIfTI or npz volume), 0 for a
+    plain image."""
+    tiles_across: int = 0
+    """Tiles in a row of a mosaic; 0 where slices are stored one after the other (NIfTI, npz), and
+    `rows` and `columns` are those of a slice."""
     slice_normal: Vector | None = None
-    """Siemens mosaics: direction in which the tiles follow each other, LPS."""
+    """Mosaics and volumes: direction from one tile to the next, LPS, unit length."""
     spacing_between_slices_mm: float | None = None
     frame_of_reference_uid: str = ""
+    echo_number: int | None = None
+    stack_id: str = ""
+    dimension_index: tuple[float, ...] = ()
+    """DimensionIndexValues of a frame, whole numbers: trusted only where geometry ties."""
+    volume_number: int | None = None
+    """Vendors' own number of the volume within a 4D series: GE, Philips."""
+    component: str = ""
+    """MAGNITUDE, PHASE, REAL or IMAGINARY, where a tag or the vendor says so; else empty."""
+    coil_name: str = ""
+    cardiac_phase_percent: float | None = None
+    reconstruction_diameter_mm: float | None = None
+    series_time: str = ""
+    patient_position: str = ""
+    rescale_type: str = ""
+    bits_stored: int | None = None
+    is_lossy: bool = False
+    """LossyImageCompression says 01, or the transfer syntax is a lossy one."""
+    is_capture: bool = False
+    """A secondary capture device or date is named: made from a screen or film (CTP's rule)."""
+    is_localizer_plane: bool = False
+    """GE's private series plane says localizer (256)."""
+    file_format: str = "dicom"
+    """dicom, nifti or npz."""
+    stored_in: str = ""
+    """The file that holds the bytes, where that is not `path`: an archive, or what was unpacked
+    of one."""
+    stored_at: int = 0
+    """Offset of the bytes in `stored_in`."""
     has_pixels: bool = True
     identifying: tuple[str, ...] = ()
     """Header values that name people, places or visits: they seed the scrubbing of the report, and
     go nowhere else."""
     pixel_digest: str = ""
-    """SHA-256 of the decoded pixels; read only where SOP UIDs repeat."""
+    """SHA-256 of the decoded pixels; read only where SOP UIDs or positions repeat."""
     file_bytes: int = 0
     file_mtime_ns: int = 0
     reason: Reason | None = None
@@ -178,6 +218,12 @@ class Slice:
     path: str
     frame: int
     tile: int = -1
+    stored_in: str = ""
+    """As in `Instance`: the file that holds the bytes, where that is not `path`."""
+    stored_at: int = 0
+    num_bytes: int = 0
+    """Of the file that the slice is in."""
+    file_format: str = "dicom"
 
 
 @dataclass(frozen=True)
@@ -211,7 +257,7 @@ class ScanPlan:
     """In-plane shift of every slice against the first along (row_direction, column_direction): 0
     unless tilted."""
     flags: tuple[str, ...] = ()
-    """What a reader should know: GANTRY_TILT, VARIABLE_SPACING, ..."""
+    """What a reader should know: GANTRY_TILT, VARIABLE_SPACING, FILLED_SLICES, ..."""
     series_number: int | None = None
     acquisition_number: int | None = None
     acquisition: Mapping[str, str | float | int] = field(default_factory=dict)

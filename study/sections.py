@@ -119,6 +119,21 @@ class Columns(Section):
     """Holds the report text."""
 
 
+class VolumeFiles(Section):
+    """NIfTI and .npz volumes: what their headers do not say."""
+
+    modality: Literal["CT", "MR"] = "MR"
+    """What the values are: HU (CT) or anything else (MR)."""
+    pattern: str = ""
+    """Regular expression searched in the path below the source, with a group `study` and perhaps
+    one `patient`: (?P<study>(?P<patient>train_\\d+)_[a-z])_\\d+. Empty: the folder of a file is its
+    study, or its own name where it lies in the source itself."""
+    npz_key: str = "ct"
+    """Array of an .npz file."""
+    npz_spacing_mm: tuple[Length, Length, Length] = (0.8, 0.8, 0.8)
+    """(D, H, W) voxel size of .npz arrays, which hold none (Rad-ChestCT: 0.8 mm)."""
+
+
 class IngestSpeed(Section):
     """What changes only how fast ingestion goes."""
 
@@ -130,6 +145,11 @@ class IngestSpeed(Section):
     """Of one worker."""
     max_retries: Annotated[int, Field(ge=0)] = 2
     """Times a shard is tried again after an input/output error."""
+    decode_cpu_s: Annotated[float, Field(gt=0)] = 120.0
+    """CPU seconds that reading one volume may take in the decoding process; more, twice, rejects it
+    as DECODE_TIMEOUT."""
+    decode_memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")] = "6GB"
+    """Address space of the decoding process; a volume that needs more, twice, is DECODE_MEMORY."""
 
 
 class Ingest(Section):
@@ -146,6 +166,9 @@ class Ingest(Section):
     """table reads `reports` and `labels`; facts writes both from the headers of the series
     themselves (modality, plane, contrast, slices): for trying a folder out that has no reports."""
     columns: Columns = Columns()
+    volume_files: VolumeFiles = VolumeFiles()
+    max_unpacked: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")] = "200GB"
+    """Bytes that one compressed archive may unpack to; a larger one is TOO_LARGE."""
     without_report: Literal["keep", "reject"] = "keep"
     """What becomes of a study that has no report: kept (without sentences), or rejected as
     NO_REPORT."""
