@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from ingest import fast_header
+from ingest.place import open_bytes
 from ingest.tags import (
     IMAGE_CLASSES,
     image_facts,
@@ -35,24 +36,45 @@ PIXEL_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 """PixelData, FloatPixelData, DoubleFloatPixelData."""
 
 
-def read_header(path: str) -> list[Instance]:
-    """Facts of every image in the file at `path`, in frame order. At least one Instance comes
-    back."""
+def read_header(
+    path: str,
+    stored_in: str = "",
+    stored_at: int = 0,
+    num_bytes: int | None = None,
+    mtime_ns: int | None = None,
+) -> list[Instance]:
+    """Facts of every image in the file at `path`, in frame order. At least one Instance comes back.
+
+    A member of an archive is `num_bytes` from `stored_at` in `stored_in`. A caller that knows size
+    and time of the file (of the archive, for a member) saves asking for them again.
+    """
+    place = _Place(path, stored_in, stored_at)
     try:
-        stat = os.stat(path)
-        size, mtime = stat.st_size, stat.st_mtime_ns
+        if num_bytes is None or mtime_ns is None:
+            stat = os.stat(stored_in or path)
+            num_bytes = stat.st_size - stored_at if num_bytes is None else num_bytes
+            mtime_ns = stat.st_mtime_ns if mtime_ns is None else mtime_ns
     except OSError as error:
-        return [Instance(path, reason=Reason.UNREADABLE, detail=type(error).__name__)]
+        return [
+            Instance(
+                path,
+                stored_in=stored_in,
+                stored_at=stored_at,
+                reason=Reason.UNREADABLE,
+                detail=type(error).__name__,
+            )
+        ]
+    source = {**place._asdict(), "file_bytes": num_bytes, "file_mtime_ns": mtime_ns}
 
     def failed(reason: Reason, detail: str = "") -> list[Instance]:
-        return [Instance(path, reason=reason, detail=detail, file_bytes=size, file_mtime_ns=mtime)]
+        return [Instance(**source, reason=reason, detail=detail)]
 
-    if size == 0:
+    if num_bytes <= 0:
         return failed(Reason.TRUNCATED, "the file is empty")
     try:
-        with open(path, "rb") as stream, warnings.catch_warnings():
+        with open_bytes(place, num_bytes) as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _read(stream, path, size, mtime) or failed(Reason.NOT_DICOM)
+            return _read(stream, source, num_bytes) or failed(Reason.NOT_DICOM)
     except OSError as error:
         return failed(Reason.UNREADABLE, type(error).__name__)
     except EOFError as error:
@@ -61,18 +83,26 @@ def read_header(path: str) -> list[Instance]:
         return failed(Reason.UNREADABLE, f"{type(error).__name__}: {error}"[:200])
 
 
-def _read(stream: BinaryIO, path: str, size: int, mtime: int) -> list[Instance]:
+class _Place(NamedTuple):
+    """Where the bytes are, as `ingest.place` asks for it."""
+
+    path: str
+    stored_in: str
+    stored_at: int
+
+
+def _read(stream: BinaryIO, source: dict[str, Any], size: int) -> list[Instance]:
     """Rows of an open file: the fast way where it is an ordinary one. Empty: it is not DICOM."""
     if _FAST and (ordinary := fast_header.read(stream, size)) is not None:
         assert ordinary.pixels is not None
         pixels = _whole(stream, *ordinary.pixels, size)
-        return _instances(path, ordinary, ordinary.transfer_syntax_uid, pixels, size, mtime)
+        return _instances(source, ordinary, ordinary.transfer_syntax_uid, pixels)
     stream.seek(0)
     if not _looks_like_dicom(stream):
         return []
     dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
-    return _instances(path, dataset, syntax, _pixel_bytes(stream, dataset, size), size, mtime)
+    return _instances(source, dataset, syntax, _pixel_bytes(stream, dataset, size))
 
 
 def _looks_like_dicom(stream: BinaryIO) -> bool:
@@ -133,26 +163,16 @@ def _whole(stream: BinaryIO, payload: int, length: int, size: int) -> int:
 
 
 def _instances(
-    path: str, dataset: Any, syntax: str, pixels: int | None, size: int, mtime: int
+    source: dict[str, Any], dataset: Any, syntax: str, pixels: int | None
 ) -> list[Instance]:
     common: dict[str, Any] = {
+        **source,
         **study_facts(dataset),
-        "path": path,
         "transfer_syntax_uid": syntax,
         "has_pixels": pixels is not None,
-        "file_bytes": size,
-        "file_mtime_ns": mtime,
     }
     if not common["sop_class_uid"]:
-        return [
-            Instance(
-                path,
-                reason=Reason.NOT_DICOM,
-                detail="no SOPClassUID",
-                file_bytes=size,
-                file_mtime_ns=mtime,
-            )
-        ]
+        return [Instance(**source, reason=Reason.NOT_DICOM, detail="no SOPClassUID")]
     if common["sop_class_uid"] not in IMAGE_CLASSES:
         common.update(reason=Reason.UNSUPPORTED_SOP_CLASS, detail=UID(common["sop_class_uid"]).name)
     elif not (common["study_uid"] and common["series_uid"] and common["sop_uid"]):
