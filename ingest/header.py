@@ -19,13 +19,9 @@ from pydicom.uid import UID
 
 from ingest import fast_header
 from ingest.place import open_bytes
-from ingest.tags import (
-    IMAGE_CLASSES,
-    image_facts,
-    integer,
-    mosaic_facts,
-    study_facts,
-)
+from ingest.tags import IMAGE_CLASSES, image_facts, study_facts
+from ingest.values import integer
+from ingest.vendors import mosaic_facts
 from study.records import Instance, Reason
 
 _FAST = True

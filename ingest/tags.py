@@ -8,13 +8,12 @@ b-values.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, Protocol
-
-import pydicom
+from typing import Any
 
 from ingest import siemens
+from ingest.values import Source, frame, integer, is_multi, number, numbers, spacing, text, texts
+from ingest.vendors import b_value, component, direction, private
 
 IMAGE_CLASSES = {
     f"1.2.840.10008.5.1.4.1.1.{tail}": family
@@ -57,10 +56,15 @@ OTHER_KEYWORDS = (
     "BodyPartExamined",
     "BurnedInAnnotation",
     "Columns",
+    "ComplexImageComponent",
     "ContentTime",
+    "ConversionType",
     "ConvolutionKernel",
+    "DateOfSecondaryCapture",
     "DiffusionBValue",
     "DiffusionGradientOrientation",
+    "DimensionIndexValues",
+    "EchoNumbers",
     "EchoTime",
     "EffectiveEchoTime",
     "FlipAngle",
@@ -75,27 +79,39 @@ OTHER_KEYWORDS = (
     "InstanceNumber",
     "InversionTime",
     "IssuerOfPatientID",
+    "InversionTimes",
     "KVP",
+    "LossyImageCompression",
     "MagneticFieldStrength",
     "Manufacturer",
     "Modality",
     "NominalCardiacTriggerDelayTime",
+    "NominalPercentageOfCardiacPhase",
     "NumberOfFrames",
     "PatientAge",
+    "PatientPosition",
     "PatientSex",
     "PhotometricInterpretation",
     "PixelSpacing",
     "ProtocolName",
+    "ReceiveCoilName",
+    "ReconstructionDiameter",
     "RepetitionTime",
+    "RescaleType",
     "Rows",
     "SOPClassUID",
     "SOPInstanceUID",
     "SamplesPerPixel",
+    "SecondaryCaptureDeviceID",
+    "SecondaryCaptureDeviceManufacturer",
+    "SecondaryCaptureDeviceManufacturerModelName",
     "SeriesDescription",
     "SeriesInstanceUID",
     "SeriesNumber",
+    "SeriesTime",
     "SliceThickness",
     "SpacingBetweenSlices",
+    "StackID",
     "StudyDate",
     "StudyDescription",
     "StudyInstanceUID",
@@ -110,6 +126,8 @@ PIXEL_KEYWORDS = (
     "RescaleSlope",
     "RescaleIntercept",
     "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "HighBit",
 )
 KEYWORDS = (*IDENTIFYING_KEYWORDS, *OTHER_KEYWORDS, *PIXEL_KEYWORDS, "SpecificCharacterSet")
 """All that the functions below, and `ingest.pixels`, ask for."""
@@ -121,46 +139,74 @@ PRIVATE_TAGS = (
     0x001910BB,
     0x001910BC,
     0x001910BD,
+    0x001910A2,
+    0x00271035,
+    0x0043102F,
     0x00431039,
     0x00651009,
+    0x00651037,
+    0x00651050,
+    0x00651051,
+    0x20011003,
+    0x20011004,
+    0x20051011,
+    0x200510B0,
+    0x200510B1,
+    0x200510B2,
+    0x20051413,
 )
-"""Private elements that they ask for: Siemens, GE and UIH mosaics and diffusion."""
+"""Private elements that they ask for: mosaics, diffusion, complex component and volume number of
+Siemens, GE, UIH and Philips."""
 
 
-class Source(Protocol):
-    """Whatever answers with the value of a keyword, or (pydicom) the element of a private tag."""
-
-    def get(self, name: Any) -> Any: ...
+CAPTURE_KEYWORDS = (
+    "ConversionType",
+    "DateOfSecondaryCapture",
+    "SecondaryCaptureDeviceID",
+    "SecondaryCaptureDeviceManufacturer",
+    "SecondaryCaptureDeviceManufacturerModelName",
+)
+"""Filled where an image was made from a screen, film or paper (the rule of CTP's pixel filter)."""
+GE_LOCALIZER_PLANE = 256
+"""(0027,1035) of a localizer, as dcm2niix reads it."""
+MAX_DIMENSIONS = 32
 
 
 def study_facts(dataset: Source) -> dict[str, Any]:
     return {
-        "study_uid": _text(dataset.get("StudyInstanceUID")),
-        "series_uid": _text(dataset.get("SeriesInstanceUID")),
-        "sop_uid": _text(dataset.get("SOPInstanceUID")),
-        "sop_class_uid": _text(
+        "study_uid": text(dataset.get("StudyInstanceUID")),
+        "series_uid": text(dataset.get("SeriesInstanceUID")),
+        "sop_uid": text(dataset.get("SOPInstanceUID")),
+        "sop_class_uid": text(
             dataset.get("SOPClassUID")
             or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID")
         ),
-        "patient_key": "|".join(_text(dataset.get(k)) for k in ("IssuerOfPatientID", "PatientID")),
-        "accession_number": _text(dataset.get("AccessionNumber")),
-        "modality": _text(dataset.get("Modality")),
-        "manufacturer": _text(dataset.get("Manufacturer")),
+        "patient_key": "|".join(text(dataset.get(k)) for k in ("IssuerOfPatientID", "PatientID")),
+        "accession_number": text(dataset.get("AccessionNumber")),
+        "modality": text(dataset.get("Modality")),
+        "manufacturer": text(dataset.get("Manufacturer")),
         "series_number": integer(dataset.get("SeriesNumber")),
-        "study_description": _text(dataset.get("StudyDescription")),
-        "series_description": _text(dataset.get("SeriesDescription")),
-        "protocol_name": _text(dataset.get("ProtocolName")),
-        "body_part": _text(dataset.get("BodyPartExamined")),
-        "study_date": _text(dataset.get("StudyDate")),
-        "patient_age": _text(dataset.get("PatientAge")),
-        "patient_sex": _text(dataset.get("PatientSex")),
+        "study_description": text(dataset.get("StudyDescription")),
+        "series_description": text(dataset.get("SeriesDescription")),
+        "protocol_name": text(dataset.get("ProtocolName")),
+        "body_part": text(dataset.get("BodyPartExamined")),
+        "study_date": text(dataset.get("StudyDate")),
+        "patient_age": text(dataset.get("PatientAge")),
+        "patient_sex": text(dataset.get("PatientSex")),
         "rows": integer(dataset.get("Rows")) or 0,
         "columns": integer(dataset.get("Columns")) or 0,
         "samples_per_pixel": integer(dataset.get("SamplesPerPixel")) or 1,
-        "photometric": _text(dataset.get("PhotometricInterpretation")),
-        "burned_in_annotation": _text(dataset.get("BurnedInAnnotation")),
-        "frame_of_reference_uid": _text(dataset.get("FrameOfReferenceUID")),
-        "magnetic_field_t": _number(dataset.get("MagneticFieldStrength")),
+        "photometric": text(dataset.get("PhotometricInterpretation")),
+        "burned_in_annotation": text(dataset.get("BurnedInAnnotation")),
+        "is_capture": any(text(dataset.get(k)) for k in CAPTURE_KEYWORDS),
+        "is_lossy": text(dataset.get("LossyImageCompression")) == "01",
+        "is_localizer_plane": number(private(dataset.get, 0x00271035)) == GE_LOCALIZER_PLANE,
+        "bits_stored": integer(dataset.get("BitsStored")),
+        "series_time": text(dataset.get("SeriesTime")),
+        "patient_position": text(dataset.get("PatientPosition")),
+        "coil_name": text(dataset.get("ReceiveCoilName")),
+        "frame_of_reference_uid": text(dataset.get("FrameOfReferenceUID")),
+        "magnetic_field_t": number(dataset.get("MagneticFieldStrength")),
         "identifying": tuple(
             sorted({v for k in IDENTIFYING_KEYWORDS for v in texts(dataset.get(k)) if v})
         ),
@@ -180,126 +226,46 @@ def image_facts(sources: Sequence[Source]) -> dict[str, Any]:
         return None
 
     position, orientation = (
-        _numbers(first("ImagePositionPatient"), 3),
-        _numbers(first("ImageOrientationPatient"), 6),
+        numbers(first("ImagePositionPatient"), 3),
+        numbers(first("ImageOrientationPatient"), 6),
     )
     return {
         "image_type": tuple(texts(first("FrameType", "ImageType"))),
         "acquisition_number": integer(first("FrameAcquisitionNumber", "AcquisitionNumber")),
         "instance_number": integer(first("InstanceNumber")),
-        "content_time": _text(first("ContentTime")),
-        "acquisition_time": _text(
+        "content_time": text(first("ContentTime")),
+        "acquisition_time": text(
             first("FrameAcquisitionDateTime", "AcquisitionTime", "AcquisitionDateTime")
         ),
         "position_mm": position,
-        "orientation": _frame(orientation),
-        "pixel_spacing_mm": _spacing(first("PixelSpacing")),
-        "slice_thickness_mm": _number(first("SliceThickness")),
-        "spacing_between_slices_mm": _number(first("SpacingBetweenSlices")),
-        "echo_time_ms": _number(first("EffectiveEchoTime", "EchoTime")),
-        "repetition_time_ms": _number(first("RepetitionTime")),
-        "inversion_time_ms": _number(first("InversionTime")),
-        "flip_angle_deg": _number(first("FlipAngle")),
-        "b_value_s_per_mm2": _b_value(first),
-        "diffusion_direction": _direction(first),
+        "orientation": frame(orientation),
+        "pixel_spacing_mm": spacing(first("PixelSpacing")),
+        "slice_thickness_mm": number(first("SliceThickness")),
+        "spacing_between_slices_mm": number(first("SpacingBetweenSlices")),
+        "echo_time_ms": number(first("EffectiveEchoTime", "EchoTime")),
+        "repetition_time_ms": number(first("RepetitionTime")),
+        "inversion_time_ms": number(first("InversionTime", "InversionTimes")),
+        "echo_number": integer(first("EchoNumbers")),
+        "flip_angle_deg": number(first("FlipAngle")),
+        "b_value_s_per_mm2": b_value(first),
+        "diffusion_direction": direction(first),
         "temporal_position": integer(first("TemporalPositionIndex", "TemporalPositionIdentifier")),
-        "trigger_time_ms": _number(first("NominalCardiacTriggerDelayTime", "TriggerTime")),
-        "kvp_kv": _number(first("KVP")),
+        "trigger_time_ms": number(first("NominalCardiacTriggerDelayTime", "TriggerTime")),
+        "kvp_kv": number(first("KVP")),
         "convolution_kernel": "\\".join(texts(first("ConvolutionKernel"))),
-        "gantry_tilt_deg": _number(first("GantryDetectorTilt")),
+        "gantry_tilt_deg": number(first("GantryDetectorTilt")),
+        "cardiac_phase_percent": number(first("NominalPercentageOfCardiacPhase")),
+        "reconstruction_diameter_mm": number(first("ReconstructionDiameter")),
+        "rescale_type": text(first("RescaleType")),
+        "stack_id": text(first("StackID")),
+        "dimension_index": _index(first("DimensionIndexValues")),
+        "volume_number": integer(private(first, 0x20051413)) or integer(private(first, 0x001910A2)),
+        "component": component(first),
     }
 
 
-def _b_value(first: Any) -> float | None:
-    """Standard tag, else the vendor's: Siemens (0019,100C), GE (0043,1039), UIH (0065,1009)."""
-    standard = _number(first("DiffusionBValue"))
-    if standard is not None:
-        return standard
-    siemens_value = _number(_private(first, 0x0019100C))
-    if siemens_value is not None:
-        return siemens_value
-    values = texts(_private(first, 0x00431039))
-    number = _number(values[0]) if values else _number(_private(first, 0x00651009))
-    return None if number is None else number % 100_000  # GE adds 1e9 as a flag
-
-
-def _private(first: Any, tag: int) -> Any:
-    element = first(tag)
-    value = getattr(element, "value", element)
-    return None if isinstance(value, bytes) else value
-
-
-def _direction(first: Any) -> tuple[float, ...] | None:
-    """Standard tag, else Siemens (0019,100E) or GE (0019,10BB..BD)."""
-    for value in (first("DiffusionGradientOrientation"), _private(first, 0x0019100E)):
-        numbers = _numbers(value, 3)
-        if numbers:
-            return numbers
-    parts = [_number(_private(first, tag)) for tag in (0x001910BB, 0x001910BC, 0x001910BD)]
-    return tuple(p for p in parts if p is not None) if all(p is not None for p in parts) else None
-
-
-def mosaic_facts(dataset: Source) -> dict[str, Any]:
-    if "MOSAIC" not in texts(dataset.get("ImageType")):
-        return {}
-    tiles, normal = siemens.mosaic(dataset)
-    return {"mosaic_tiles": tiles, "slice_normal": normal}
-
-
-def texts(value: Any) -> list[str]:
-    if value is None:
-        return []
-    many = value if _is_multi(value) else [value]
-    return [_text(v) for v in many]
-
-
-def _is_multi(value: Any) -> bool:
-    return isinstance(value, list | tuple | pydicom.multival.MultiValue)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if _is_multi(value):
-        return "\\".join(_text(v) for v in value)
-    return str(value).replace("\0", "").strip()
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value[0] if _is_multi(value) and value else value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def integer(value: Any) -> int | None:
-    """A whole number; None for what is none, or does not fit DICOM's 32 bits."""
-    number = _number(value)
-    return None if number is None or abs(number) >= 1 << 32 else int(number)
-
-
-def _numbers(value: Any, count: int) -> Any:
-    if not _is_multi(value) or len(value) != count:
-        return None
-    numbers = tuple(n for n in (_number(v) for v in value) if n is not None)
-    return numbers if len(numbers) == count else None
-
-
-def _spacing(value: Any) -> tuple[float, float] | None:
-    numbers = _numbers(value, 2)
-    return numbers if numbers and min(numbers) > 0 else None
-
-
-def _frame(orientation: tuple[float, ...] | None) -> tuple[float, ...] | None:
-    """ImageOrientationPatient as two exact unit vectors; None unless they nearly are, at a right
-    angle. Scanners round the cosines to a few digits."""
-    if orientation is None:
-        return None
-    row, column = orientation[:3], orientation[3:]
-    long_row, long_column = math.hypot(*row), math.hypot(*column)
-    if abs(long_row - 1) > 0.01 or abs(long_column - 1) > 0.01:
-        return None
-    if abs(sum(a * b for a, b in zip(row, column, strict=True))) > 0.01:
-        return None
-    return (*(v / long_row for v in row), *(v / long_column for v in column))
+def _index(value: Any) -> tuple[float, ...]:
+    """DimensionIndexValues; empty where they are none, or too many to be any."""
+    values = value if is_multi(value) else [] if value is None else [value]
+    numbers = tuple(n for n in (number(v) for v in values[:MAX_DIMENSIONS]) if n is not None)
+    return numbers if len(numbers) == len(values) else ()
