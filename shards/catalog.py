@@ -2,7 +2,8 @@
 
 In: a folder of committed shards and how they came about. Out: index.parquet, sizes.json,
 croissant.json, README.md and, last, dataset.json: a folder without it is not a dataset. Running it
-again over the same shards writes the same bytes. No paths, host names or times enter it.
+again over the same shards writes the same bytes. No paths, host names or times enter it: all of it
+is checked against `shards.allowed`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from shards import card, commit, files, index, sidecar
+from shards import allowed, card, commit, files, index, sidecar
 from shards.index import SampleRef
 from shards.layout import SCHEMA_VERSION, Record, to_bytes
 from study.errors import UserError
 
 INFO_FILE = "dataset.json"
+NAMELESS = "dataset"
+"""Name of a dataset whose own is not on the allow-list."""
 
 
 class DatasetInfo(Record):
@@ -70,7 +73,7 @@ def finish_dataset(
 ) -> DatasetInfo:
     """Index the committed shards (or those of them in `shards`) and write dataset.json last.
 
-    ValueError where a patient is in two splits.
+    ValueError where a patient is in two splits, or a fact is not on the allow-list.
     """
     done = {n: s for n, s in commit.committed(dataset).items() if shards is None or n in shards}
     tables = {
@@ -95,7 +98,7 @@ def finish_dataset(
     }
     modalities = {row["key"]: row["modalities"] for row in rows if row["status"] == "used"}
     info = DatasetInfo(
-        name=name,
+        name=name if allowed.DATASET["name"].fits(name) else NAMELESS,
         fingerprint=fingerprint,
         key_fingerprint=key_fingerprint,
         num_studies=len(samples),
@@ -112,6 +115,10 @@ def finish_dataset(
         provenance=dict(provenance),
         settings=dict(settings),
     )
+    facts = info.model_dump(mode="json")
+    known = {key: value for key, value in facts.items() if key != "settings"}
+    allowed.refuse_misfits(allowed.misfits(known, allowed.DATASET))
+    allowed.refuse_misfits(allowed.setting_misfits(facts["settings"]))
     dataset.mkdir(parents=True, exist_ok=True)
     (dataset / INFO_FILE).unlink(missing_ok=True)  # the parts below are replaced one by one
     index.save(dataset, samples)
@@ -121,7 +128,6 @@ def finish_dataset(
         if s.successes
     }
     files.write_atomic(dataset / "sizes.json", to_bytes(sizes) + b"\n")
-    facts = info.model_dump(mode="json")
     croissant = card.croissant(facts, dataset, done)
     files.write_atomic(
         dataset / card.CROISSANT_FILE, (json.dumps(croissant, indent=1) + "\n").encode()

@@ -3,8 +3,8 @@
 In: a `Study`. Out: plain JSON values for its metadata, and back again without loss. A sample is
 `KEY.json` first, then `KEY.s00.npy`, `KEY.s01.npy`, ... (`.npy.zst` when compressed). Keys hold no
 dot, because webdataset splits a member's name at the first one. The schema is checked at both ends
-by the same pydantic models; only fields named here can enter a dataset, which is the last gate of
-de-identification.
+by the same pydantic models, and what is written also against the allow-list of `shards.allowed`:
+the last gate of de-identification.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from shards import allowed
+from shards.allowed import KEY_PATTERN, SPLITS
 from study.records import Matrix, Report, Scan, Study, Vector
+
+__all__ = ["KEY_PATTERN", "SPLITS"]
 
 SCHEMA_VERSION = 1
 """Of everything this folder writes. A reader refuses a dataset with a higher one."""
 
-SPLITS = ("train", "valid", "test")
 SUFFIX = {"none": ".npy", "zstd": ".npy.zst"}
 """`shards.compression` of the configuration -> ending of an array's member."""
 
-KEY_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MEMBER = re.compile(r"([A-Za-z0-9_-]{1,64})\.(?:json|s([0-9]{2,})\.npy(?:\.zst)?)")
 
@@ -60,7 +62,9 @@ def shard_stem(shard: int) -> str:
 class Record(BaseModel):
     """Frozen, and strict about unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
 
 class ScanMeta(Record):
@@ -97,8 +101,8 @@ class StudyMeta(Record):
     """`KEY.json`: a `study.records.Study` without its arrays."""
 
     schema_version: int
-    key: Annotated[str, Field(pattern=KEY_PATTERN)]
-    patient: Annotated[str, Field(pattern=KEY_PATTERN)]
+    key: Annotated[str, Field(pattern=f"^{KEY_PATTERN}$")]
+    patient: Annotated[str, Field(pattern=f"^{KEY_PATTERN}$")]
     split: Literal["train", "valid", "test"]
     age_years: Annotated[int, Field(ge=0, le=90)] | None
     """90 stands for 90 and over; more would identify."""
@@ -109,8 +113,8 @@ class StudyMeta(Record):
 
 
 def study_to_json(study: Study) -> dict[str, Any]:
-    """Metadata of a study as plain JSON values. ValueError (of pydantic) for what the schema does
-    not allow."""
+    """Metadata of a study as plain JSON values. ValueError for what the schema or the allow-list
+    does not allow; it names the field, not the value."""
     meta = StudyMeta(
         schema_version=SCHEMA_VERSION,
         key=study.key,
@@ -123,6 +127,7 @@ def study_to_json(study: Study) -> dict[str, Any]:
         scans=tuple(_scan_meta(number, scan) for number, scan in enumerate(study.scans)),
     )
     plain: dict[str, Any] = meta.model_dump(mode="json")
+    allowed.refuse_misfits(allowed.misfits(plain, allowed.STUDY))
     return plain
 
 

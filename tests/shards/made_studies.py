@@ -7,6 +7,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import numpy as np
 
+from shards import allowed
 from shards.catalog import DatasetInfo
 from shards.writer import ShardWriter, finish_dataset
 from study.records import Matrix, Reason, Report, Scan, Study
@@ -44,7 +45,7 @@ def study_of(
             source_affine=AXIAL,
             series_index=index,
             flags=("GANTRY_TILT",) if index else (),
-            acquisition={"echo_time_ms": 90.5, "manufacturer": "X"},
+            acquisition={"echo_time_ms": 90.5, "manufacturer": "GE"},
             digest=f"{number:08x}",
         )
         for index in range(scans)
@@ -86,11 +87,18 @@ def make_dataset(
     )
 
 
-_finite = st.floats(allow_nan=False, allow_infinity=False)
-_triple = st.tuples(_finite, _finite, _finite)
+_finite = st.floats(-1e4, 1e4)
+_spacing = st.floats(0, 1e3)
+_triple = st.tuples(_spacing, _spacing, _spacing)
 _affine = st.tuples(*[st.tuples(_finite, _finite, _finite, _finite)] * 4)
 _size = st.integers(1, 5)
-_name = st.text(min_size=1, max_size=8)
+_name = st.from_regex(r"[a-z][a-z_ ]{0,7}", fullmatch=True)
+_facts: dict[str, st.SearchStrategy[str | float]] = {
+    name: st.floats(rule.low, rule.high)
+    for name, rule in allowed.ACQUISITION.items()
+    if isinstance(rule, allowed.Range)
+}
+_facts["manufacturer"] = st.sampled_from(allowed.MANUFACTURERS)
 
 
 @st.composite
@@ -109,10 +117,8 @@ def scans(draw: st.DrawFn) -> Scan:
         source_spacing_mm=draw(_triple),
         source_affine=draw(_affine),
         series_index=draw(st.integers(0, 99)),
-        flags=tuple(draw(st.lists(_name, max_size=2))),
-        acquisition=draw(
-            st.dictionaries(_name, st.one_of(_name, st.integers(-99, 99), _finite), max_size=3)
-        ),
+        flags=tuple(draw(st.lists(st.sampled_from(allowed.FLAGS), max_size=2))),
+        acquisition=draw(st.fixed_dictionaries({}, optional=_facts)),
         digest=draw(st.text("0123456789abcdef", max_size=16)),
     )
 
@@ -120,7 +126,9 @@ def scans(draw: st.DrawFn) -> Scan:
 @st.composite
 def studies(draw: st.DrawFn, number: int = 0) -> Study:
     sentences = st.dictionaries(
-        _name, st.lists(st.text(max_size=30), max_size=3).map(tuple), max_size=2
+        st.from_regex(allowed.VARIANT.pattern, fullmatch=True),
+        st.lists(st.text(max_size=30), max_size=3).map(tuple),
+        max_size=2,
     )
     return Study(
         key=key_of(number),
@@ -128,7 +136,7 @@ def studies(draw: st.DrawFn, number: int = 0) -> Study:
         split=draw(st.sampled_from(["train", "valid", "test"])),
         scans=tuple(draw(st.lists(scans(), max_size=3))),
         report=Report(draw(sentences), draw(st.text(max_size=50))),
-        labels=draw(st.dictionaries(_name, _finite, max_size=3)),
+        labels=draw(st.dictionaries(_name, st.floats(0, 1), max_size=3)),
         age_years=draw(st.one_of(st.none(), st.integers(0, 90))),
         sex=draw(st.sampled_from(["", "F", "M", "O"])),
     )
