@@ -9,13 +9,15 @@ scan; labels `ct` and `mr`. No finding is claimed.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ingest.geometry import normal_of
 from ingest.group import Grouping
+from study import private
 from study.records import ScanPlan
 from study.sections import Columns
 
@@ -30,12 +32,16 @@ def write_tables(
     `load_labels` would."""
     reports = {uid: report(g.plans) for uid, g in groupings.items() if g.plans}
     labels = {uid: modality_labels(g.plans) for uid, g in groupings.items() if g.plans}
-    with (run / "reports.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([[columns.study_uid, columns.text], *reports.items()])
-    with (run / "labels.csv").open("w", newline="", encoding="utf-8") as stream:
-        rows = [[uid, *(int(v) for v in values.values())] for uid, values in labels.items()]
-        csv.writer(stream).writerows([[columns.study_uid, "ct", "mr"], *rows])
+    rows = [[uid, *(int(v) for v in values.values())] for uid, values in labels.items()]
+    _write(run / "reports.csv", [[columns.study_uid, columns.text], *reports.items()])
+    _write(run / "labels.csv", [[columns.study_uid, "ct", "mr"], *rows])
     return reports, labels
+
+
+def _write(file: Path, rows: Iterable[Sequence[object]]) -> None:
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows(rows)
+    private.write_text(file, table.getvalue())
 
 
 def report(plans: tuple[ScanPlan, ...]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from study import private
 from study.records import FAILURE_REASONS, Instance, Reason, Rejection, Status
 
 SCHEMA = pa.schema(
@@ -127,11 +128,10 @@ def check(rows: Sequence[LedgerRow], instances: Sequence[Instance]) -> None:
 
 
 def write(file: Path, rows: Sequence[LedgerRow]) -> None:
-    """Write the ledger to a Parquet file (zstd), replacing an older one in one step."""
+    """Write the ledger to a Parquet file (zstd, mode 0600), replacing an older one in one step."""
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-    partial = file.with_suffix(".parquet.partial")
-    pq.write_table(pa.table(columns, schema=SCHEMA), partial, compression="zstd")
-    partial.replace(file)
+    with private.replacing(file) as stream:
+        pq.write_table(pa.table(columns, schema=SCHEMA), stream, compression="zstd")
 
 
 def read(file: Path) -> list[LedgerRow]:

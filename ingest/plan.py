@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from ingest import deidentify, offline
 from ingest.group import Grouping
+from study import private
 from study.records import Instance, Reason, Report, ScanPlan
 from study.sections import Ingest
 
@@ -148,12 +149,10 @@ def write(file: Path, tasks: Sequence[ShardTask], previous: Mapping[str, int]) -
     """Remember which shard each study has, also of studies that are not there any more."""
     now = {study.key: task.shard for task in tasks for study in task.studies}
     pairs = sorted({**previous, **now}.items())
-    partial = file.with_suffix(".parquet.partial")
     columns = {"key": [key for key, _ in pairs], "shard": [shard for _, shard in pairs]}
-    pq.write_table(
-        pa.table(columns, schema=pa.schema([("key", pa.string()), ("shard", pa.int64())])), partial
-    )
-    partial.replace(file)
+    schema = pa.schema([("key", pa.string()), ("shard", pa.int64())])
+    with private.replacing(file) as stream:
+        pq.write_table(pa.table(columns, schema=schema), stream)
 
 
 def read(file: Path) -> dict[str, int]:

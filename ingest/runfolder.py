@@ -1,4 +1,4 @@
-"""What stays inside: the tables of a run that identify patients, in a folder of mode 0700.
+"""What stays inside: the tables of a run that identify patients, mode 0600 in a folder of 0700.
 
 In: the studies of a run. Out: `keys.parquet` (pseudonyms and what they stand for), `scans.parquet`
 (planned volumes), `sentences.parquet` (sentences by study and variant), `config.yaml` (the resolved
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from ingest.plan import StudyTask
+from study import private
 from study.config import Pipeline
 
 KEYS = pa.schema(
@@ -53,7 +54,7 @@ def write_run_tables(run: Path, pipeline: Pipeline, studies: Sequence[StudyTask]
     """Write the tables and the resolved configuration of a run, replacing those of an earlier
     one."""
     config = {pipeline.name: pipeline.model_dump(mode="json", exclude={"name"})}
-    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    private.write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     keys = [
         {"key": s.key, "study_uid": s.study_uid, "patient": s.patient, "split": s.split}
         for s in studies
@@ -83,7 +84,5 @@ def write_run_tables(run: Path, pipeline: Pipeline, studies: Sequence[StudyTask]
         ("sentences", SENTENCES, sentences),
         ("scans", SCANS, scans),
     ):
-        partial = run / f"{name}.parquet.partial"
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial, compression="zstd")
-        partial.chmod(0o600)
-        partial.replace(run / f"{name}.parquet")
+        with private.replacing(run / f"{name}.parquet") as stream:
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), stream, compression="zstd")

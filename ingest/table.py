@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from study import private
 from study.records import Instance, Reason
 
 _TYPES = {
@@ -36,11 +37,10 @@ SCHEMA = pa.schema([(f.name, _arrow_type(str(f.type))) for f in fields(Instance)
 
 
 def write(file: Path, rows: Sequence[Instance]) -> None:
-    """Write the table, replacing an older one in one step."""
+    """Write the table (mode 0600), replacing an older one in one step."""
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-    partial = file.with_suffix(".parquet.partial")
-    pq.write_table(pa.table(columns, schema=SCHEMA), partial, compression="zstd")
-    partial.replace(file)
+    with private.replacing(file) as stream:
+        pq.write_table(pa.table(columns, schema=SCHEMA), stream, compression="zstd")
 
 
 def read(file: Path) -> list[Instance]:

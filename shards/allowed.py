@@ -63,9 +63,8 @@ FLAGS = (
     "GANTRY_TILT",
     "VARIABLE_SPACING",
     "FILLED_SLICES",
-    "MISSING_SLICES",
-    "RESCALE_VARIES",
-    "LOSSY",
+    "IN_PLANE_SHIFT",
+    "SPACING_TAG_DIFFERS",
 )
 """What `Scan.flags` may say."""
 

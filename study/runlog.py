@@ -1,12 +1,13 @@
 """The run log: one JSON object a line, for people with `jq` and for our own summaries.
 
 In: named events with plain values. Out: `log.jsonl`, appended line by line so that a killed run
-loses no line but its last.
+loses no line but its last. Only its owner may read it: errors of files hold their paths.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 from datetime import UTC, datetime
 from importlib import metadata
@@ -14,13 +15,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from study import private
+
 
 class RunLog:
     """Appends events to a JSON-lines file. Every line has `time` (UTC, ISO 8601) and `event`."""
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = file.open("a", encoding="utf-8")
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, private.FILE_MODE)
+        self._stream = os.fdopen(descriptor, "a", encoding="utf-8")
 
     def event(self, event: str, **values: Any) -> None:
         """Write one line; values must be JSON, or have a `str` worth reading."""
