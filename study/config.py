@@ -47,6 +47,8 @@ PATH_KEYS: tuple[KeyPath, ...] = (
     ("ingest", "source"),
     ("ingest", "reports"),
     ("ingest", "labels"),
+    ("ingest", "select", "study_uids_file"),
+    ("ingest", "select", "accession_numbers_file"),
 )
 """Values that are paths; those of the file are made absolute from the file's folder."""
 

@@ -8,13 +8,32 @@ the `speed` part of its section; what shapes a dataset's arrays enters its finge
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from contextlib import suppress
+from datetime import date, datetime
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
 Length = Annotated[float, Field(gt=0, lt=1e4)]
+Age = Annotated[int, Field(ge=0, le=150)]
+
+
+def _read_day(value: object) -> object:
+    """YYYY-MM-DD or YYYYMMDD, which YAML hands over as a date, a text or a number."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    text = str(value).strip()
+    if re.fullmatch(r"\d{8}|\d{4}-\d{2}-\d{2}", text):
+        with suppress(ValueError):
+            return date.fromisoformat(text)
+    raise ValueError("not a date; write YYYY-MM-DD")
+
+
+Day = Annotated[date, BeforeValidator(_read_day)]
 
 
 class Section(BaseModel):
@@ -27,7 +46,8 @@ class Section(BaseModel):
 
 
 class Select(Section):
-    """Which series are wanted. What is left out is counted in the ledger as NOT_SELECTED."""
+    """Which images are wanted. What is left out is counted in the ledger as NOT_SELECTED. What a
+    header lacks does not match a criterion that is set."""
 
     modalities: tuple[str, ...] = ("CT", "MR")
     """DICOM Modality codes to take."""
@@ -38,6 +58,36 @@ class Select(Section):
     all."""
     description_lacks: tuple[str, ...] = ()
     """Words of which none may be there."""
+    age_years: tuple[Age | None, Age | None] | None = None
+    """Youngest and oldest PatientAge to take, in completed years, both included; null leaves an end
+    open: [18, null]."""
+    study_dates: tuple[Day | None, Day | None] | None = None
+    """First and last StudyDate to take, both included, as YYYY-MM-DD or YYYYMMDD; null leaves an
+    end open."""
+    study_uids: tuple[str, ...] = ()
+    """StudyInstanceUIDs to take; empty takes all."""
+    study_uids_file: str = ""
+    """Text file with more of them, one a line; # begins a comment line."""
+    accession_numbers: tuple[str, ...] = ()
+    """Accession numbers to take (quote them: YAML reads 00123 as a number); empty takes all."""
+    accession_numbers_file: str = ""
+    """Text file with more of them, one a line; # begins a comment line."""
+
+    @field_validator("age_years", "study_dates")
+    @classmethod
+    def _in_order(cls, limits: tuple[Any, Any] | None) -> tuple[Any, Any] | None:
+        if limits is not None and None not in limits and limits[0] > limits[1]:
+            raise ValueError(f"from {limits[0]} to {limits[1]} is the wrong way round")
+        return limits
+
+    @cached_property
+    def wanted_studies(self) -> frozenset[str]:
+        """`study_uids` for looking up: lists may be long, and every image is looked up."""
+        return frozenset(self.study_uids)
+
+    @cached_property
+    def wanted_accessions(self) -> frozenset[str]:
+        return frozenset(self.accession_numbers)
 
 
 class Rules(Section):
@@ -128,10 +178,21 @@ class VolumeFiles(Section):
     """Regular expression searched in the path below the source, with a group `study` and perhaps
     one `patient`: (?P<study>(?P<patient>train_\\d+)_[a-z])_\\d+. Empty: the folder of a file is its
     study, or its own name where it lies in the source itself."""
-    npz_key: str = "ct"
+    npz_key: Annotated[str, Field(min_length=1)] = "ct"
     """Array of an .npz file."""
     npz_spacing_mm: tuple[Length, Length, Length] = (0.8, 0.8, 0.8)
     """(D, H, W) voxel size of .npz arrays, which hold none (Rad-ChestCT: 0.8 mm)."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _names_a_study(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if pattern and "study" not in groups:
+            raise ValueError("a pattern needs a group named study: (?P<study>...)")
+        return pattern
 
 
 class IngestSpeed(Section):
@@ -168,7 +229,8 @@ class Ingest(Section):
     columns: Columns = Columns()
     volume_files: VolumeFiles = VolumeFiles()
     max_unpacked: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")] = "200GB"
-    """Bytes that one compressed archive may unpack to; a larger one is TOO_LARGE."""
+    """Bytes that one compressed archive may unpack to (into the run folder's `unpacked`); a larger
+    one is TOO_LARGE."""
     without_report: Literal["keep", "reject"] = "keep"
     """What becomes of a study that has no report: kept (without sentences), or rejected as
     NO_REPORT."""
