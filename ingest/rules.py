@@ -8,9 +8,10 @@ rules, DICOM PS3.3 C.8.2.1.1.1 and C.8.16.1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from ingest.tags import IMAGE_CLASSES
+from ingest.cluster import family_of
 from study.records import Instance, Reason, Rejection
 from study.sections import Rules, Select
 
@@ -38,9 +39,15 @@ MAP_WORDS = frozenset(
         "R2_MAP",
         "SUBTRACTION",
         "PERFUSION_ASL",
+        "B0",
+        "MASK",
+        "SEGMENTATION",
+        "LABEL",
+        "LABELMAP",
     ]
 )
-"""Values of ImageType that name a computed map."""
+"""Values of ImageType that name a computed map or a mask. So does any that ends in MAP, but for
+phase maps."""
 SCREEN_WORDS = (
     "SCREEN SAVE",
     "SCREENSAVE",
@@ -52,8 +59,31 @@ SCREEN_WORDS = (
     "DOSE_INFO",
     "PATIENT_INFO",
 )
+SCREEN_DESCRIPTIONS = (
+    "SCREEN SAVE",
+    "SCREENSAVE",
+    "SCREEN CAPTURE",
+    "SCREENSHOT",
+    "DOSE REPORT",
+    "DOSE INFO",
+    "DOSE SUMMARY",
+    "EXAM SUMMARY",
+    "PATIENT PROTOCOL",
+)
+"""Parts of a SeriesDescription that say the same."""
+SCREEN_BITS = 8
+"""A CT of no more bits holds no HU: it is a picture of one."""
 PHASE_WORDS = frozenset({"P", "PHASE", "PHASE MAP", "PHASE_MAP", "I", "IMAGINARY", "R", "REAL"})
-LOCALIZER_WORDS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "AAHSCOUT", "SURVIEW", "SURVEY")
+PHASE_COMPONENTS = frozenset({"PHASE", "REAL", "IMAGINARY", "MIXED"})
+LOCALIZER_WORDS = frozenset(
+    {"LOCALIZER", "LOCALISER", "LOC", "SCOUT", "AAHSCOUT", "TOPOGRAM", "SURVIEW", "SURVEY"}
+)
+"""Words of a SeriesDescription, or (all but LOC) ends of such words, as in AAHead_Scout and
+3Plane_Localizer."""
+PROJECTION_WORDS = frozenset(
+    {"MIP", "MINIP", "MNIP", "MAXIMUM", "MINIMUM", "MAX_IP", "MIN_IP", "CSA MIP", "CSAMIP"}
+)
+"""Values of ImageType of projections through a volume."""
 
 
 def known_reason(instance: Instance, rules: Rules) -> Rejection | None:
@@ -89,24 +119,35 @@ def not_burned_in(instance: Instance, rules: Rules) -> Rejection | None:
 
 def not_localizer(instance: Instance, rules: Rules) -> Rejection | None:
     types = {t.upper() for t in instance.image_type}
-    if "LOCALIZER" in types or "PROJECTION IMAGE" in types:
+    if types & {"LOCALIZER", "SCOUT"} or (
+        "PROJECTION IMAGE" in types and family_of(instance) == "CT"
+    ):
         return Rejection(Reason.LOCALIZER, "ImageType")
-    description = f"{instance.series_description} {instance.protocol_name}".upper()
-    for word in LOCALIZER_WORDS:
-        if word in instance.series_description.upper().split() or (
-            word == "AAHSCOUT" and word in description
-        ):
-            return Rejection(Reason.LOCALIZER, "SeriesDescription")
+    if instance.is_localizer_plane:
+        return Rejection(Reason.LOCALIZER, "GE series plane")
+    words = re.findall(r"[A-Z0-9]+", instance.series_description.upper())
+    words += [w for w in re.findall(r"[A-Z0-9]+", instance.protocol_name.upper()) if "AAH" in w]
+    long = tuple(w for w in LOCALIZER_WORDS if len(w) > 3)
+    if any(w in LOCALIZER_WORDS or w.endswith(long) for w in words):
+        return Rejection(Reason.LOCALIZER, "SeriesDescription")
     return None
 
 
 def not_screen(instance: Instance, rules: Rules) -> Rejection | None:
+    """Screen saves and pages, also those that claim to be ORIGINAL."""
     types = " ".join(instance.image_type).upper()
-    return (
-        Rejection(Reason.SCREEN_SAVE, types)
-        if any(word in types for word in SCREEN_WORDS)
-        else None
-    )
+    if any(word in types for word in SCREEN_WORDS):
+        return Rejection(Reason.SCREEN_SAVE, types)
+    description = re.sub(r"[\s_-]+", " ", instance.series_description.upper())
+    if any(words in description for words in SCREEN_DESCRIPTIONS):
+        return Rejection(Reason.SCREEN_SAVE, "SeriesDescription")
+    bits = instance.bits_stored or 16
+    if family_of(instance) == "CT" and bits <= SCREEN_BITS:
+        return Rejection(Reason.SCREEN_SAVE, f"CT of {bits} bits")
+    is_original = [t.upper() for t in instance.image_type[:1]] == ["ORIGINAL"]
+    if instance.is_capture and (not is_original or bits <= SCREEN_BITS):
+        return Rejection(Reason.SCREEN_SAVE, "a capture device is named")
+    return None
 
 
 def not_secondary(instance: Instance, rules: Rules) -> Rejection | None:
@@ -115,27 +156,41 @@ def not_secondary(instance: Instance, rules: Rules) -> Rejection | None:
     values = [t.upper() for t in instance.image_type]
     if values[:2] == ["DERIVED", "SECONDARY"] and not _kept_map(values, rules):
         return Rejection(Reason.DERIVED_SECONDARY, "\\".join(values))
-    projections = {"MIP", "MINIP", "MAXIMUM", "MINIMUM", "MAX_IP", "MIN_IP", "CSA MIP", "CSAMIP"}
-    if projections & set(values):
+    if PROJECTION_WORDS.intersection(values) or "PROJECTION IMAGE" in values:
         return Rejection(Reason.DERIVED_SECONDARY, "\\".join(values))
     return None
 
 
 def not_map(instance: Instance, rules: Rules) -> Rejection | None:
     values = [t.upper() for t in instance.image_type]
-    found = MAP_WORDS.intersection(values)
+    found = sorted(
+        v
+        for v in values
+        if v in MAP_WORDS or (v.endswith(("MAP", "MASK")) and not v.startswith("PHASE"))
+    )
+    if instance.bits_stored == 1:
+        found.append("one bit")
     return (
-        Rejection(Reason.DERIVED_MAP, sorted(found)[0])
-        if found and not _kept_map(values, rules)
-        else None
+        Rejection(Reason.DERIVED_MAP, found[0]) if found and not _kept_map(values, rules) else None
     )
 
 
 def not_phase(instance: Instance, rules: Rules) -> Rejection | None:
     """Phase, real and imaginary MR images are angles and signs, not brightness."""
+    if family_of(instance) != "MR":
+        return None
+    if instance.component in PHASE_COMPONENTS:
+        return Rejection(Reason.PHASE_MAP, instance.component)
     values = [t.upper() for t in instance.image_type[2:4]]
-    if instance.modality == "MR" and values and (values[0] in PHASE_WORDS or "PHASE MAP" in values):
+    if values and (values[0] in PHASE_WORDS or "PHASE MAP" in values):
         return Rejection(Reason.PHASE_MAP, "\\".join(values))
+    return None
+
+
+def is_untiled(instance: Instance, rules: Rules) -> Rejection | None:
+    """A mosaic whose private header is gone: nobody knows how many slices it holds."""
+    if "MOSAIC" in instance.image_type and not instance.mosaic_tiles:
+        return Rejection(Reason.MISSING_GEOMETRY, "number of tiles of the mosaic")
     return None
 
 
@@ -166,6 +221,7 @@ RULES: tuple[Callable[[Instance, Rules], Rejection | None], ...] = (
     not_secondary,
     not_map,
     not_phase,
+    is_untiled,
     has_geometry,
 )
 
