@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ingest import table
-from ingest.group import repeated_uids
+from ingest.duplicates import to_compare
 from ingest.header import read_header
 from ingest.pixels import digests
 from study.errors import UserError
@@ -115,7 +115,7 @@ def _with_digests(rows: list[Instance], run: Mapper) -> list[Instance]:
     """Where SOPInstanceUIDs repeat, add what tells copies from collisions: a digest of the decoded
     pixels."""
     lacking = {row.path for row in rows if not row.pixel_digest}
-    paths = sorted(repeated_uids(rows) & lacking)
+    paths = sorted(to_compare(rows) & lacking)
     if not paths:
         return rows
     chunks = [paths[i : i + FILES_PER_TASK] for i in range(0, len(paths), FILES_PER_TASK)]

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,14 @@ Orientation = tuple[float, float, float, float, float, float]
 
 ANGLE_TOLERANCE_DEG = 0.1
 """Two images point the same way within this angle between their rows, and between their columns."""
-SAME_POSITION_MM = 0.01
-"""Slices nearer than this along the normal are at one position."""
+SAME_POSITION_MM, SAME_POSITION_FRACTION, SAME_POSITION_MOST_MM = 0.01, 0.02, 0.05
+"""Slices nearer than this along the normal, or than this share of the usual gap (up to the most),
+are at one position."""
 REGULAR_FRACTION, REGULAR_MM = 0.01, 0.01
 """A gap is regular within 1 % of the median gap or 0.01 mm, whichever is more."""
+ROUNDING_MM = 0.05
+"""Positions this near to an even grid are on it: scanners round positions to a tenth of a
+millimetre, and the error does not add up from slice to slice."""
 UNEVEN_FRACTION = 0.10
 """Gaps up to 10 % off the median are one volume, to be resampled evenly."""
 DRIFT_MM, DRIFT_PIXELS = 0.1, 0.5
@@ -31,6 +36,10 @@ LONG_RUN = 3
 """Gaps in a run, from which on wider gaps are another slab and no longer missing slices."""
 MAX_RUNS = 3
 """At most so many regular runs of different spacing make one volume (head CT: fossa, vertex)."""
+WIDEST_HOLE = 10
+"""A hole of more missing slices parts two volumes, too."""
+WIDEST_JOIN = 2.0
+"""A gap wider than so many times the wider spacing beside it parts two volumes."""
 
 
 def normal_of(orientation: Orientation) -> Vector:
@@ -75,11 +84,19 @@ class Stack:
     uneven: bool
     """Gaps differ from the median by less than UNEVEN_FRACTION."""
 
+    breaks: tuple[int, ...] = ()
+    """Gaps between distinct positions (counted from 0) too wide to join what lies on either
+    side."""
+    position_numbers: tuple[int, ...] = (0,)
+    """For every slice in order, the number of its position from 0: slices at one place share it."""
+
     @property
     def usable(self) -> bool:
-        """Positions are unique and the gaps can be understood."""
-        return not self.repeats and (
-            self.regular or self.missing > 0 or self.uneven or self.runs <= MAX_RUNS
+        """Positions are unique and the gaps can be understood as one volume."""
+        return (
+            not self.repeats
+            and not self.breaks
+            and (self.regular or self.missing > 0 or self.uneven or self.runs <= MAX_RUNS)
         )
 
 
@@ -97,31 +114,71 @@ def stack(positions_mm: Sequence[Vector], orientation: Orientation) -> Stack:
     offsets = along[order] - along[order[0]]
     drift = np.stack([relative @ row, relative @ column], axis=1)
     gaps = np.diff(offsets)
-    if len(gaps) == 0:
-        return Stack((int(order[0]),), (0.0,), ((0.0, 0.0),), 0.0, False, True, 0, 1, False)
-    repeats = bool((gaps < SAME_POSITION_MM).any())
-    distinct = gaps[gaps >= SAME_POSITION_MM]
-    gap = float(np.median(distinct)) if len(distinct) else 0.0
+    same = _same_position(gaps)
+    numbers = np.concatenate([[0], np.cumsum(~same)])
+    distinct = gaps[~same]
+    facts: dict[str, Any] = {
+        "order": tuple(int(i) for i in order),
+        "offsets_mm": tuple(float(v) for v in offsets),
+        "drift_mm": tuple((float(a), float(b)) for a, b in drift),
+        "repeats": bool(same.any()),
+        "position_numbers": tuple(int(n) for n in numbers),
+    }
+    if len(distinct) == 0:
+        return Stack(gap_mm=0.0, regular=True, missing=0, runs=1, uneven=False, **facts)
+    return Stack(**facts, **_spacing_facts(distinct))
+
+
+def _same_position(gaps: np.ndarray) -> np.ndarray:
+    """Which gaps are none: below the tolerance, which grows with the usual gap."""
+    wide = gaps[gaps >= SAME_POSITION_MM]
+    usual = float(np.median(wide)) if len(wide) else 0.0
+    limit = min(SAME_POSITION_FRACTION * usual, SAME_POSITION_MOST_MM)
+    return gaps < max(SAME_POSITION_MM, limit)
+
+
+def _spacing_facts(gaps: np.ndarray) -> dict[str, Any]:
+    """What the gaps between distinct positions are."""
+    gap = float(np.median(gaps))
     tolerance = max(REGULAR_FRACTION * gap, REGULAR_MM)
-    regular = not repeats and bool((np.abs(gaps - gap) <= tolerance).all())
-    multiples = np.rint(gaps / gap) if gap else np.ones_like(gaps)
-    whole = not repeats and bool(
-        ((multiples >= 1) & (np.abs(gaps - multiples * gap) <= tolerance)).all()
+    multiples = np.maximum(np.rint(gaps / gap), 1.0)
+    whole = bool((np.abs(gaps - multiples * gap) <= tolerance * multiples).all()) or _on_grid(
+        gaps, multiples
     )
     runs, slabs = _runs(gaps, tolerance)
-    return Stack(
-        order=tuple(int(i) for i in order),
-        offsets_mm=tuple(float(v) for v in offsets),
-        drift_mm=tuple((float(a), float(b)) for a, b in drift),
-        gap_mm=gap,
-        repeats=repeats,
-        regular=regular,
-        missing=int(multiples.sum()) - len(gaps) if whole and not regular and not slabs else 0,
-        runs=1 if regular else runs,
-        uneven=not repeats
-        and not regular
-        and bool((np.abs(gaps - gap) <= UNEVEN_FRACTION * gap).all()),
-    )
+    regular = whole and bool((multiples == 1).all())
+    is_missing = whole and not regular and not slabs
+    return {
+        "gap_mm": gap,
+        "regular": regular,
+        "missing": int(multiples.sum()) - len(gaps) if is_missing else 0,
+        "runs": 1 if regular else runs,
+        "uneven": not regular and bool((np.abs(gaps - gap) <= UNEVEN_FRACTION * gap).all()),
+        "breaks": _holes(multiples) if whole and not slabs else _breaks(gaps),
+    }
+
+
+def _on_grid(gaps: np.ndarray, multiples: np.ndarray) -> bool:
+    """True when the positions fit an even grid (with places left empty) within a rounding error."""
+    at = np.concatenate([[0.0], np.cumsum(gaps)])
+    index = np.concatenate([[0.0], np.cumsum(multiples)])
+    slope, start = np.polyfit(index, at, 1)
+    return bool((np.abs(at - (start + slope * index)) <= min(ROUNDING_MM, slope / 4)).all())
+
+
+def _holes(multiples: np.ndarray) -> tuple[int, ...]:
+    """Gaps with so many slices missing that they are no oversight."""
+    return tuple(int(n) for n in np.flatnonzero(multiples - 1 > WIDEST_HOLE))
+
+
+def _breaks(gaps: np.ndarray) -> tuple[int, ...]:
+    """Gaps much wider than those beside them."""
+    found = []
+    for i, gap in enumerate(gaps):
+        beside = [gaps[k] for k in (i - 1, i + 1) if 0 <= k < len(gaps)]
+        if beside and gap > WIDEST_JOIN * max(beside):
+            found.append(i)
+    return tuple(found)
 
 
 def _runs(gaps: np.ndarray, tolerance: float) -> tuple[int, bool]:
@@ -141,8 +198,33 @@ def _runs(gaps: np.ndarray, tolerance: float) -> tuple[int, bool]:
 
 def is_tilted(positions: Stack, pixel_spacing_mm: tuple[float, float]) -> bool:
     """True when slices shift in plane over the stack by more than a rounding error."""
+    return is_shift(positions.drift_mm, pixel_spacing_mm)
+
+
+def is_shift(
+    drift_mm: Sequence[tuple[float, float]], pixel_spacing_mm: tuple[float, float]
+) -> bool:
+    """True when any in-plane shift is more than a rounding error."""
     limit = max(DRIFT_MM, DRIFT_PIXELS * min(pixel_spacing_mm))
-    return max(max(abs(a), abs(b)) for a, b in positions.drift_mm) > limit
+    return max(max(abs(a), abs(b)) for a, b in drift_mm) > limit
+
+
+def shift_off_line(positions: Stack, pixel_spacing_mm: tuple[float, float]) -> bool:
+    """True when the in-plane shift is not proportional to the offset: no tilt of the gantry."""
+    extent = positions.offsets_mm[-1]
+    last = positions.drift_mm[-1]
+    rest = [
+        (a - last[0] * z / extent, b - last[1] * z / extent)
+        for (a, b), z in zip(positions.drift_mm, positions.offsets_mm, strict=True)
+    ]
+    return is_shift(rest, pixel_spacing_mm)
+
+
+def tilt_deg(slice_step_mm: Vector, orientation: Orientation) -> float:
+    """Angle between the step from slice to slice and the normal of the slices, degrees."""
+    length = math.hypot(*slice_step_mm)
+    along = sum(a * b for a, b in zip(slice_step_mm, normal_of(orientation), strict=True))
+    return math.degrees(math.acos(max(-1.0, min(1.0, abs(along) / length)))) if length else 0.0
 
 
 def affine(origin_mm: Vector, axes_mm: Sequence[Sequence[float]]) -> Matrix:

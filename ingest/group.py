@@ -2,9 +2,9 @@
 and file names.
 
 In: all `Instance`s of one StudyInstanceUID. Out: `ScanPlan`s, and one ledger row an image. Steps:
-rules and selection say which images may take part; copies are set aside; `cluster` says which could
-be one stack, `split` which are one volume, `scanplan` how it is read. Every image that goes in comes
-out used, duplicate, or rejected with a reason.
+rules and selection say which images may take part; copies are set aside; `stacks` says which could
+be one stack, `split` which are one volume, `scanplan` how it is read. Every image that goes in
+comes out used, duplicate, or rejected with a reason.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 
 from ingest import duplicates
 from ingest import rules as admission
-from ingest.cluster import Images, clusters, is_localizer
 from ingest.ledger import LedgerRow, row_for
 from ingest.scanplan import plan_volume
+from ingest.select import selected
 from ingest.split import Part, split, stack_of
+from ingest.stacks import Images, clusters, is_localizer
 from study.records import Instance, Reason, ScanPlan, Status
 from study.sections import Rules, Select
 
@@ -41,7 +42,7 @@ def group_study(instances: Sequence[Instance], select: Select, rules: Rules) -> 
     rows: list[LedgerRow] = []
     admitted: Images = []
     for image in images:
-        verdict = admission.judge(image, rules) or admission.selected(image, select)
+        verdict = admission.judge(image, rules) or selected(image, select)
         if verdict:
             rows.append(row_for(image, Status.REJECTED, *verdict))
         else:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ingest.cluster import family_of
+from ingest.stacks import family_of
 from study.records import Instance, Reason, Rejection
-from study.sections import Rules, Select
+from study.sections import Rules
 
 MAP_WORDS = frozenset(
     [
@@ -229,22 +229,3 @@ RULES: tuple[Callable[[Instance, Rules], Rejection | None], ...] = (
 def judge(instance: Instance, rules: Rules) -> Rejection | None:
     """The first rule's verdict against this image, or None when it may be part of a scan."""
     return next((verdict for rule in RULES if (verdict := rule(instance, rules)) is not None), None)
-
-
-def selected(instance: Instance, select: Select) -> Rejection | None:
-    """`ingest.select`: what the user does not want, as NOT_SELECTED with the setting that said
-    so."""
-    modality = IMAGE_CLASSES.get(instance.sop_class_uid, instance.modality)
-    if modality not in select.modalities:
-        return Rejection(Reason.NOT_SELECTED, f"modality {modality}")
-    if select.body_parts and instance.body_part.upper() not in {
-        b.upper() for b in select.body_parts
-    }:
-        return Rejection(Reason.NOT_SELECTED, f"body part {instance.body_part or 'not given'}")
-    names = (instance.study_description, instance.series_description, instance.protocol_name)
-    text = " ".join(names).lower()
-    if select.description_has and not any(w.lower() in text for w in select.description_has):
-        return Rejection(Reason.NOT_SELECTED, "description_has")
-    if any(w.lower() in text for w in select.description_lacks):
-        return Rejection(Reason.NOT_SELECTED, "description_lacks")
-    return None

@@ -29,6 +29,10 @@ IMAGE_CLASSES = {
 """SOP classes of scans (PS3.4 B.5): CT and MR, their enhanced and legacy converted enhanced
 forms."""
 
+LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81, 91, 203))
+"""JPEG baseline and extended, near-lossless JPEG-LS, and the JPEG 2000 and HTJ2K syntaxes that
+allow loss."""
+
 IDENTIFYING_KEYWORDS = (
     "PatientName",
     "PatientID",

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     MISSING_SLICES = "MISSING_SLICES"
     REDUNDANT_TIMEPOINT = "REDUNDANT_TIMEPOINT"
     INTENSITY_CONSTANT = "INTENSITY_CONSTANT"
+    MASK = "MASK"
     TOO_LARGE = "TOO_LARGE"
     PATIENT_MISMATCH = "PATIENT_MISMATCH"
     NOT_SELECTED = "NOT_SELECTED"
@@ -210,6 +211,20 @@ class Instance:
     detail: str = ""
 
 
+FLAGS = frozenset(
+    {
+        "GANTRY_TILT",
+        "IN_PLANE_SHIFT",
+        "VARIABLE_SPACING",
+        "FILLED_SLICES",
+        "SPACING_TAG_DIFFERS",
+    }
+)
+"""What a scan may be marked with: tilted or sheared slices; slices that shift in plane off any line;
+uneven spacing, resampled; missing slices, interpolated; a SpacingBetweenSlices that the positions
+deny."""
+
+
 @dataclass(frozen=True)
 class Slice:
     """Where the pixels of one slice of a scan are: file, frame, and tile of a mosaic (-1: the whole
@@ -257,7 +272,9 @@ class ScanPlan:
     """In-plane shift of every slice against the first along (row_direction, column_direction): 0
     unless tilted."""
     flags: tuple[str, ...] = ()
-    """What a reader should know: GANTRY_TILT, VARIABLE_SPACING, FILLED_SLICES, ..."""
+    """What a reader should know, of FLAGS."""
+    split_by: str = ""
+    """What told this volume from the others of its series; empty: nothing had to."""
     series_number: int | None = None
     acquisition_number: int | None = None
     acquisition: Mapping[str, str | float | int] = field(default_factory=dict)
