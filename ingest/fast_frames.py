@@ -1,0 +1,201 @@
+"""Functional groups of enhanced multi-frame objects, read without a general parser.
+
+In: bytes that hold a sequence, in little endian. Out: for every item, the wanted raw elements of
+the functional groups in it. The idea: walk the structure strictly, keep only what is wanted, and
+give up (`Unusual`) wherever pydicom's reading could differ. Sources: DICOM PS3.5 7.5 (nesting of
+data sets), PS3.3 C.7.6.16 (multi-frame functional groups).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from ingest.fast_values import (
+    CHARACTER_SET,
+    SEQUENCES,
+    TEXT_VRS,
+    WANTED,
+    Raw,
+    Unusual,
+    private_vr,
+    settle,
+)
+
+UNDEFINED = 0xFFFFFFFF
+LONG_VRS = frozenset(
+    (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+)
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+DELIMITERS = 0xFFFE0000
+"""Tags from here on are items and delimiters."""
+MAX_DEPTH = 16
+LONGEST_SHARED = 2048
+"""Bytes of a functional group up to which equal groups of other frames are recognised."""
+
+read_explicit = struct.Struct("<HH2sH").unpack_from
+read_implicit = struct.Struct("<HHI").unpack_from
+read_length = struct.Struct("<I").unpack_from
+
+
+class NeedMore(Exception):
+    """The bytes read so far end within what is being read."""
+
+
+class Item(NamedTuple):
+    """Wanted elements of an item, and of the first items of the sequences in it, in their order."""
+
+    own: dict[int, Raw]
+    nested: list[dict[int, Raw]]
+
+    def over(self, below: dict[int, Raw]) -> dict[int, Raw]:
+        """All elements of the nested groups, the first of equals, over those of `below`."""
+        merged = dict(below)
+        for group in reversed(self.nested):
+            merged.update(group)
+        return merged
+
+
+class Nested:
+    """Sequences in `data`."""
+
+    def __init__(self, data: bytes, *, explicit: bool) -> None:
+        self._data, self._explicit = data, explicit
+        self._seen: dict[bytes, list[Item]] = {}
+
+    def sequence(
+        self, position: int, length: int, keep: int, depth: int = 0
+    ) -> tuple[list[Item], int]:
+        """The first `keep` items of the sequence whose value is at `position`, and where what
+        follows begins. Raises Unusual, and NeedMore where the data ends before the sequence."""
+        data = self._data
+        items: list[Item] = []
+        end = -1 if length == UNDEFINED else position + length
+        if depth > MAX_DEPTH:
+            raise Unusual
+        if end > len(data):
+            raise NeedMore
+        while position != end:
+            if position + 8 > len(data):
+                raise NeedMore
+            group, element, length = read_implicit(data, position)
+            tag, position = group << 16 | element, position + 8
+            if tag == SEQUENCE_END and end < 0:
+                break
+            if tag != ITEM or 0 <= end < position:
+                raise Unusual
+            item_end = -1 if length == UNDEFINED else position + length
+            if 0 <= end < item_end:
+                raise Unusual
+            item, position = self._item(position, item_end, len(items) < keep, depth)
+            if len(items) < keep:
+                items.append(item)
+            if 0 <= end < position:
+                raise Unusual
+        return items, position
+
+    def _item(self, position: int, end: int, keep: bool, depth: int) -> tuple[Item, int]:
+        """The item whose data set is at `position`, up to `end` (-1: its delimiter), and where what
+        follows begins."""
+        data, explicit, limit = self._data, self._explicit, len(self._data)
+        own: dict[int, Raw] = {}
+        creators: dict[int, Raw] = {}
+        nested: list[dict[int, Raw]] = []
+        last, vr = -1, b""
+        while position != end:
+            if position + 8 > limit:
+                raise NeedMore
+            if explicit:
+                group, element, vr, length = read_explicit(data, position)
+            else:
+                group, element, length = read_implicit(data, position)
+            tag = group << 16 | element
+            position += 8
+            if tag >= DELIMITERS:
+                if tag != ITEM_END or end >= 0:
+                    raise Unusual
+                break
+            if tag <= last:
+                raise Unusual
+            last = tag
+            if vr in LONG_VRS:
+                if position + 4 > limit:
+                    raise NeedMore
+                length = read_length(data, position)[0]
+                position += 4
+            elif explicit and vr not in SHORT_VRS:
+                raise Unusual
+            if length == UNDEFINED:
+                is_sequence = undefined_is_sequence(tag, vr, data, position)
+            else:
+                if 0 <= end < position + length:
+                    raise Unusual
+                if position + length > limit:
+                    raise NeedMore
+                if not keep:
+                    position += length
+                    continue
+                if group & 1 and 0x10 <= element < 0x100:
+                    creators[tag] = (vr, data[position : position + length])
+                is_sequence = _is_sequence(tag, vr, length, creators)
+            if is_sequence:
+                items, position = self._groups(position, length, keep, depth + 1)
+                nested.extend(item.over({}) | item.own for item in items)
+                continue
+            if tag in WANTED:
+                own[tag] = (vr, data[position : position + length])
+            position += length
+        if own:
+            own = _filled(own)
+        return Item(own, nested), position
+
+    def _groups(self, position: int, length: int, keep: bool, depth: int) -> tuple[list[Item], int]:
+        """The first item of a sequence within an item (none without `keep`), and what follows."""
+        if length > LONGEST_SHARED or not keep:
+            return self.sequence(position, length, int(keep), depth)
+        content = self._data[position : position + length]
+        if (items := self._seen.get(content)) is None:
+            items, _ = self.sequence(position, length, 1, depth)
+            self._seen[content] = items
+        return items, position + length
+
+
+def undefined_is_sequence(tag: int, vr: bytes, data: bytes, position: int) -> bool:
+    """Always True, of an element of undefined length; Unusual where it is no plain sequence."""
+    if vr == b"SQ" or (vr == b"" and tag in SEQUENCES):
+        return True
+    if vr != b"" or not tag >> 16 & 1:
+        raise Unusual
+    if position + 4 > len(data):
+        raise NeedMore
+    if data[position : position + 4] != b"\xfe\xff\x00\xe0":
+        raise Unusual
+    return True  # a private element in implicit VR that begins with an item
+
+
+def _is_sequence(tag: int, vr: bytes, length: int, creators: dict[int, Raw]) -> bool:
+    """Whether pydicom makes a sequence of an element of defined length."""
+    if vr == b"SQ":
+        return True
+    if vr == b"" or vr == b"UN":
+        if not tag >> 16 & 1:
+            is_sequence = tag in SEQUENCES
+        else:
+            is_sequence = private_vr(tag, creators) == b"SQ"
+        if is_sequence and vr == b"UN":
+            raise Unusual
+        return is_sequence
+    return False
+
+
+def _filled(own: dict[int, Raw]) -> dict[int, Raw]:
+    """Elements with their VRs, without those that are blank: they do not hide values elsewhere."""
+    if CHARACTER_SET in own:
+        raise Unusual
+    settle(own)
+    return {
+        tag: (vr, payload)
+        for tag, (vr, payload) in own.items()
+        if payload.strip(b"\0 ") or (payload and vr not in TEXT_VRS)
+    }
