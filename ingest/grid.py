@@ -1,11 +1,13 @@
 """A volume in patient space -> the array that the model sees, on HLIP's grid.
 
-In: a `Volume` and the settings. Out: `Scan`s, uint8 (D, H, W), one per intensity window, with the
-affine of the stored grid. Steps, as HLIP prepares its data: orient to R-P-I (as
-DICOMOrientImageFilter names it: columns run to the patient's right, rows to the back, slices to the
-feet), make the axis of largest spacing D (axial on a tie), take limits from all native voxels, pad
-in plane to a square, resize (bilinear in plane, D by `depth_interpolation`), crop the centre, round
-last.
+In: a `Volume` and the settings. Out: `Scan`s, (D, H, W), one per intensity window, with the affine
+of the stored grid. Steps, as HLIP prepares its data: orient to R-P-I (as DICOMOrientImageFilter
+names it: columns run to the patient's right, rows to the back, slices to the feet), make the axis
+of largest spacing D (axial on a tie), take limits from all native voxels, pad in plane to a square,
+resize (bilinear in plane, D by `depth_interpolation`), crop the centre, round last.
+The one idea: every axis is resampled on its own, so that all of padding, resizing and cropping is a
+few taps (old index, weight) for each new index (see `ingest.taps`). A stored slice is made straight
+from the native slices that it needs: nothing of a volume's size is ever allocated but the result.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from ingest.intensity import Window, as_numbers, value_range, windows_of
+from ingest.taps import Taps, fitted
 from ingest.volume import Volume
 from study.records import Matrix, Scan, Vector
 from study.sections import Grid, Intensity
@@ -22,187 +26,140 @@ from study.sections import Grid, Intensity
 SAME_SPACING = 1e-3
 """Relative: axes whose spacing differs by less are a tie, and a tie is axial."""
 PLANES = ("axial", "coronal", "sagittal")
+ALONG = ("IS", "AP", "RL")
+"""For each plane, the letters of the two directions that its slices may follow each other in."""
+STORED = ("I", "P", "R")
+"""Letters of D, H, W of an R-P-I array seen as axial slices."""
 AXES_DHW = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """For each plane, which axes of the oriented (z, y, x) array become D, H, W."""
+BRIGHTEST = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0}
+"""Stored value of a window's upper limit, by dtype; the lower one is 0."""
+FLOOR_SLACK = 1e-6
+"""A size this little below a whole number is that number, and not cut by rounding errors."""
 
 
 @dataclass(frozen=True)
-class Window:
-    """Source values that become 0 and 255."""
+class _Turned:
+    """A view of the native voxels, axes turned, and the affine of its index."""
 
-    name: str
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """An array with the affine of its index; the working state between the steps below."""
-
-    array: np.ndarray
+    voxels: np.ndarray
     affine: np.ndarray
-
-
-def windows_of(voxels: np.ndarray, modality: str, intensity: Intensity) -> list[Window]:
-    """The windows of a volume: those of CT by name, one from percentiles of all native voxels for
-    everything else."""
-    if modality == "CT":
-        return [
-            Window(n, c - w / 2, c + w / 2) for n, (c, w) in sorted(intensity.ct_windows.items())
-        ]
-    lower, upper = (float(v) for v in np.percentile(voxels, intensity.mr_percentiles))
-    return [Window("percentile", lower, upper)] if upper > lower else []
+    plane: str
 
 
 def to_grid(volume: Volume, modality: str, grid: Grid, intensity: Intensity) -> list[Scan]:
     """Scans of a volume on the stored grid; none when its intensity is constant.
 
-    Facts that do not come from the voxels (digest, acquisition, series_index) are left for the
-    caller to fill in.
+    Voxels that are no number count as the darkest. Facts that do not come from the voxels (digest,
+    acquisition, series_index) are left for the caller to fill in. Peak memory beside the volume:
+    the scans as float32 and a few slices.
     """
-    if volume.voxels.max() == volume.voxels.min():
+    windows = windows_of(volume.voxels, modality, intensity, volume.filled)
+    if not windows:
         return []
-    windows = windows_of(volume.voxels, modality, intensity)
-    oriented = _orient(volume)
-    plane = _plane(oriented.affine)
-    turned = _turn(oriented, AXES_DHW[PLANES.index(plane)])
-    scans = []
-    for window in windows:
-        grey = np.clip(
-            (turned.array - window.lower) * (255.0 / (window.upper - window.lower)), 0.0, 255.0
+    turned = _turn(volume, grid)
+    axes = _axes(turned, grid)
+    arrays = _resample(turned.voxels, axes, windows, grid)
+    native = np.asarray(volume.affine)
+    affine = turned.affine.copy()
+    for axis, taps in enumerate(axes):
+        affine[:3, 3] += turned.affine[:3, axis] * taps.start
+        affine[:3, axis] *= taps.step
+    return [
+        Scan(
+            array=array,
+            modality=modality,
+            plane=turned.plane,
+            window=window.name,
+            window_limits=window.limits,
+            spacing_mm=_spacing(affine),
+            affine=_matrix(affine),
+            source_shape=_shape(volume.voxels),
+            source_spacing_mm=_spacing(native),
+            source_affine=_matrix(native),
         )
-        stored = _resample(_Placed(grey.astype(np.float32), turned.affine), grid)
-        scans.append(
-            Scan(
-                array=np.rint(stored.array).astype(np.uint8),
-                modality=modality,
-                plane=plane,
-                window=window.name,
-                window_limits=(round(window.lower, 3), round(window.upper, 3)),
-                spacing_mm=_spacing(stored.affine),
-                affine=_matrix(stored.affine),
-                source_shape=_shape(volume.voxels),
-                source_spacing_mm=_spacing(np.asarray(volume.affine)),
-                source_affine=_matrix(np.asarray(volume.affine)),
-            )
-        )
-    return scans
+        for window, array in zip(windows, arrays, strict=True)
+    ]
 
 
-def _orient(volume: Volume) -> _Placed:
-    image = sitk.DICOMOrient(volume.image(), "RPI")
-    direction = np.asarray(image.GetDirection()).reshape(3, 3) * np.asarray(image.GetSpacing())
-    affine = np.eye(4)
-    affine[:3, :3] = direction[:, ::-1]  # index order (x, y, z) -> (z, y, x) of the array
-    affine[:3, 3] = image.GetOrigin()
-    return _Placed(sitk.GetArrayFromImage(image), affine)
-
-
-def _plane(affine: np.ndarray) -> str:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    largest = spacing.max()
-    return next(
-        p for p, s in zip(PLANES, spacing, strict=True) if s >= largest * (1 - SAME_SPACING)
+def _turn(volume: Volume, grid: Grid) -> _Turned:
+    """Turn the axes to D, H, W; a view, nothing is copied."""
+    native = np.asarray(volume.affine)
+    directions = native[:3, :3] / np.linalg.norm(native[:3, :3], axis=0)
+    letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(
+        [float(v) for v in directions[:, ::-1].ravel()]
+    )[::-1]  # of the axes (slice, row, column): where each runs to
+    if not grid.reorient:
+        plane = next(p for p, pair in zip(PLANES, ALONG, strict=True) if letters[0] in pair)
+        return _Turned(volume.voxels, native, plane)
+    order = [next(n for n, c in enumerate(letters) if c in pair) for pair in ALONG]
+    plane = (
+        "axial" if grid.spacing_mm is not None else _coarsest(np.asarray(volume.spacing_mm)[order])
     )
+    order = [order[n] for n in AXES_DHW[PLANES.index(plane)]]
+    affine = native.copy()
+    affine[:3, :3] = native[:3, order]
+    voxels = volume.voxels.transpose(order)
+    for axis, source in enumerate(order):
+        if letters[source] not in STORED:
+            affine[:3, 3] += affine[:3, axis] * (voxels.shape[axis] - 1)
+            affine[:3, axis] *= -1
+            voxels = np.flip(voxels, axis)
+    return _Turned(voxels, affine, plane)
 
 
-def _turn(placed: _Placed, axes: tuple[int, int, int]) -> _Placed:
-    affine = placed.affine.copy()
-    affine[:3, :3] = placed.affine[:3, list(axes)]
-    return _Placed(np.ascontiguousarray(placed.array.transpose(axes)), affine)
+def _coarsest(spacing_mm: np.ndarray) -> str:
+    """The plane across the axis of largest spacing, of axes (z, y, x)."""
+    limit = spacing_mm.max() * (1 - SAME_SPACING)
+    return next(p for p, s in zip(PLANES, spacing_mm, strict=True) if s >= limit)
 
 
-def _resample(placed: _Placed, grid: Grid) -> _Placed:
-    target = (grid.depth, grid.size, grid.size)
+def _axes(turned: _Turned, grid: Grid) -> tuple[Taps, Taps, Taps]:
+    """How D, H and W are resampled."""
+    have = turned.voxels.shape
+    kept = (grid.depth, grid.size, grid.size)
+    hows = (grid.depth_interpolation, grid.in_plane_interpolation, grid.in_plane_interpolation)
     if grid.spacing_mm is not None:
-        sizes = tuple(
-            max(1, int(n * have / want))
-            for n, have, want in zip(
-                placed.array.shape, _spacing(placed.affine), grid.spacing_mm, strict=True
-            )
-        )
-        return _fit(
-            _resize_in_plane(_resize_depth(placed, sizes[0], grid.depth_interpolation), sizes[1:]),
-            target,
-        )
-    square = max(placed.array.shape[1:])
-    placed = _fit(placed, (placed.array.shape[0], square, square))
-    placed = _resize_depth(placed, grid.depth, grid.depth_interpolation)
-    return _fit(_resize_in_plane(placed, (grid.resize, grid.resize)), target)
+        wanted = zip(have, _spacing(turned.affine), grid.spacing_mm, strict=True)
+        sizes = [max(1, int(n * old / new + FLOOR_SLACK)) for n, old, new in wanted]
+        padded: tuple[int, ...] = have
+    else:
+        sizes = [grid.depth, grid.resize, grid.resize]
+        padded = (have[0], *(max(have[1:]),) * 2)
+    d, h, w = (fitted(*axis) for axis in zip(have, padded, sizes, kept, hows, strict=True))
+    return d, h, w
 
 
-def _fit(placed: _Placed, shape: tuple[int, ...]) -> _Placed:
-    """Centre-crop or zero-pad every axis to `shape`."""
-    array, affine = placed.array, placed.affine.copy()
-    for axis, wanted in enumerate(shape):
-        have = array.shape[axis]
-        start = (have - wanted) // 2
-        if have >= wanted:
-            array = array.take(range(start, start + wanted), axis=axis) if have > wanted else array
-        else:
-            before = (wanted - have) // 2
-            array = np.pad(
-                array, [(before, wanted - have - before) if a == axis else (0, 0) for a in range(3)]
-            )
-            start = -before
-        affine[:3, 3] += affine[:3, axis] * start
-    return _Placed(array, affine)
+def _resample(
+    voxels: np.ndarray, axes: tuple[Taps, Taps, Taps], windows: list[Window], grid: Grid
+) -> list[np.ndarray]:
+    """One array (D, H, W) for each window.
 
-
-def _scaled(affine: np.ndarray, axis: int, scale: float) -> np.ndarray:
-    """Affine after resizing an axis so that `scale` old voxels make a new one, outer edges kept."""
-    result = affine.copy()
-    result[:3, axis] = affine[:3, axis] * scale
-    result[:3, 3] = affine[:3, 3] + affine[:3, axis] * (scale / 2 - 0.5)
+    Heads are windowed before they are resized, padding being the window's 0; with a fixed spacing
+    HU are resampled and windowed after, as HLIP does for chests.
+    """
+    first = grid.spacing_mm is None
+    top = BRIGHTEST[grid.dtype]
+    darkest = value_range(voxels)[0]
+    depth, rows, columns = axes
+    outside = ~(rows.inside[:, None] & columns.inside[None])
+    result = [np.zeros([len(taps.index) for taps in axes], grid.dtype) for _ in windows]
+    for number, taps in enumerate(depth):
+        if not taps:
+            continue
+        mixed: list[np.ndarray] = []
+        for index, weight in taps:
+            values = as_numbers(voxels[index], darkest)
+            layers = [w.grey(values, top) for w in windows] if first else [values]
+            for layer in layers:
+                layer *= layer.dtype.type(weight)
+            mixed = [m + x for m, x in zip(mixed, layers, strict=True)] if mixed else layers
+        for array, window, n in zip(result, windows, range(len(windows)), strict=True):
+            values = columns.apply(rows.apply(mixed[n if first else 0], 0), 1)
+            grey = values if first else window.grey(values, top)
+            grey[outside] = 0
+            array[number] = np.rint(grey) if array.dtype.kind == "u" else grey
     return result
-
-
-def _resize_depth(placed: _Placed, count: int, how: str) -> _Placed:
-    have = placed.array.shape[0]
-    scale = have / count
-    affine = _scaled(placed.affine, 0, scale)
-    if how == "nearest":
-        chosen = np.minimum(((np.arange(count) + 0.5) * scale).astype(np.int64), have - 1)
-        return _Placed(placed.array[chosen], affine)
-    weights = _linear_weights(have, count) if how == "linear" else _area_weights(have, count)
-    return _Placed(np.tensordot(weights, placed.array, axes=1), affine)
-
-
-def _linear_weights(have: int, count: int) -> np.ndarray:
-    at = np.clip((np.arange(count) + 0.5) * have / count - 0.5, 0, have - 1)
-    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(have)[None])).astype(np.float32)
-
-
-def _area_weights(have: int, count: int) -> np.ndarray:
-    """Share of every old slice in each new one (rows add up to 1); linear when there are fewer
-    slices than wanted."""
-    if have <= count:
-        return _linear_weights(have, count)
-    edges = np.arange(count + 1) * have / count
-    old = np.arange(have)
-    overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
-    return (np.maximum(overlap, 0) * count / have).astype(np.float32)
-
-
-def _resize_in_plane(placed: _Placed, size: tuple[int, ...]) -> _Placed:
-    """Bilinear, voxel edges kept, no anti-aliasing: what torch's `interpolate(align_corners=False)`
-    does."""
-    depth, height, width = placed.array.shape
-    scale_y, scale_x = height / size[0], width / size[1]
-    image = sitk.GetImageFromArray(placed.array)
-    resampled = sitk.Resample(
-        image,
-        (int(size[1]), int(size[0]), depth),
-        sitk.Transform(),
-        sitk.sitkLinear,
-        (scale_x / 2 - 0.5, scale_y / 2 - 0.5, 0.0),
-        (scale_x, scale_y, 1.0),
-        image.GetDirection(),
-        0.0,
-    )
-    return _Placed(
-        sitk.GetArrayFromImage(resampled), _scaled(_scaled(placed.affine, 1, scale_y), 2, scale_x)
-    )
 
 
 def _spacing(affine: np.ndarray) -> Vector:

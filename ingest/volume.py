@@ -1,28 +1,50 @@
 """Native slices -> an even, rectangular volume in patient space.
 
-In: float32 (D, H, W) and its `ScanPlan`. Out: a `Volume`: voxels and the affine from index (slice,
-row, column) to LPS. Tilted stacks are sheared straight and unevenly spaced ones are interpolated to
-even steps; others pass untouched.
+In: voxels (D, H, W) of any real dtype and their `ScanPlan`. Out: a `Volume`: voxels and the affine
+from index (slice, row, column) to LPS. Tilted stacks are sheared straight on a matrix that is
+enlarged so that nothing is cut off, and unevenly spaced ones are interpolated to even steps; others
+pass untouched. Interpolation is linear, but next to what is outside the field of view it takes the
+nearest voxel, so that no half values appear at an edge that is none. As dcm2niix does it
+(nii_saveNII3Dtilt, nii_saveNII3Deq), but for the step, which dcm2niix takes from the smallest gap
+even where that only joins two slabs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import SimpleITK as sitk
 
-from ingest.geometry import affine, normal_of
+from ingest.geometry import LONG_RUN, UNEVEN_FRACTION, affine, native_affine, normal_of
+from ingest.intensity import as_numbers, value_range
 from study.records import Matrix, ScanPlan, Vector
+
+AIR_HU = -1024.0
+"""Nothing in a CT is darker: such voxels are outside the field of view, and so is what shearing
+adds."""
+EXACT_MM = 0.005
+"""Shifts this near to whole voxels are whole: headers round positions to a thousandth, and copying
+is better than blurring."""
+FREQUENT_FRACTION = 0.1
+"""A gap between slices is frequent when at least this share of all gaps, and LONG_RUN of them, are
+about as wide."""
+MOST_SLICES = 2
+"""Times as many slices as before at most."""
+NOWHERE = np.float32(np.nan)
+"""Stands for what is outside the field of view while slices are moved."""
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Voxels (D, H, W) float32, and where they are."""
+    """Voxels (D, H, W), and where they are."""
 
     voxels: np.ndarray
     affine: Matrix
     """Index (slice, row, column, 1) -> LPS mm, of voxel centres."""
+    filled: int = 0
+    """Voxels that hold no measurement: they were added, in the darkest value, by shearing."""
 
     @property
     def spacing_mm(self) -> Vector:
@@ -31,7 +53,7 @@ class Volume:
         return (d, h, w)
 
     def image(self) -> sitk.Image:
-        """As a SimpleITK image: index (column, row, slice), LPS."""
+        """As a SimpleITK image: index (column, row, slice), LPS. Copies the voxels."""
         matrix = np.asarray(self.affine)
         steps = matrix[:3, [2, 1, 0]]
         spacing = np.linalg.norm(steps, axis=0)
@@ -43,51 +65,141 @@ class Volume:
 
 
 def straighten(voxels: np.ndarray, plan: ScanPlan) -> Volume:
-    """Make the volume rectangular and even. `voxels` are those of `ingest.pixels.read_volume`."""
-    normal = normal_of((*plan.row_direction, *plan.column_direction))
-    step: Vector = plan.slice_step_mm
-    if "GANTRY_TILT" in plan.flags:
-        voxels = _shear(voxels, plan)
-        step = tuple(plan.slice_spacing_mm * n for n in normal)  # type: ignore[assignment]
-    if "VARIABLE_SPACING" in plan.flags:
-        voxels, spacing_mm = _even(voxels, plan.offsets_mm)
-        step = tuple(spacing_mm * n for n in normal)  # type: ignore[assignment]
-    elif len(plan.slices) > 1 and "GANTRY_TILT" not in plan.flags:
-        mean = plan.offsets_mm[-1] / (
-            len(plan.slices) - 1
-        )  # steps add up to the extent, no rounding piles up
-        step = tuple(s / plan.slice_spacing_mm * mean for s in step)  # type: ignore[assignment]
+    """Make the volume rectangular and even. `voxels` are those of `ingest.pixels.read_volume`.
+
+    A volume that is so already keeps its array and dtype. Otherwise the result is float32, made
+    slice by slice: peak memory beside `voxels` is the result (4 bytes a voxel of the new grid) and
+    about eight slices.
+    """
+    tilted = "GANTRY_TILT" in plan.flags
+    uneven = bool({"VARIABLE_SPACING", "FILLED_SLICES"} & set(plan.flags))
+    if len(plan.slices) < 2 or not (tilted or uneven):
+        return Volume(voxels, native_affine(plan))
+    offsets = np.asarray(plan.offsets_mm)
+    count = even_count(plan.offsets_mm) if uneven else len(offsets)
+    wanted = np.linspace(0.0, offsets[-1], count)
+    field = _Field.of(plan, voxels.shape[1:]) if tilted else _Field(0, 0, *voxels.shape[1:])
+
+    darkest = value_range(voxels)[0]
+    is_ct = plan.modality == "CT"
+
+    @lru_cache(maxsize=2)  # neighbours serve several wanted slices
+    def placed(number: int) -> np.ndarray:
+        values = as_numbers(voxels[number], darkest).astype(np.float32, copy=False)
+        if is_ct:
+            values[values <= AIR_HU] = NOWHERE
+        return field.place(values, plan.drift_mm[number], plan.pixel_spacing_mm)
+
+    result = np.empty((count, field.rows, field.columns), np.float32)
+    fill, filled = AIR_HU if is_ct else darkest, 0
+    for number, position in enumerate(wanted):
+        lower, part = _between(offsets, position) if uneven else (number, 0.0)
+        result[number] = _mixed(placed(lower), placed(lower + 1), part) if part else placed(lower)
+        nowhere = np.isnan(result[number])
+        filled += int(nowhere.sum())
+        result[number][nowhere] = fill
+    return Volume(result, _straight_affine(plan, wanted[1], field, tilted), filled)
+
+
+def even_count(offsets_mm: tuple[float, ...]) -> int:
+    """How many slices in even steps replace those at `offsets_mm` (ascending, from 0).
+
+    The step is about the smallest frequent gap: missing slices are filled in, and of two slabs the
+    finer one keeps its slices, while a lone narrow gap that joins them does not count. Gaps that
+    only jitter keep their number.
+
+    >>> even_count((0.0, 2.0, 4.0, 8.0, 10.0)), even_count((0.0, 2.1, 3.9, 6.0))
+    (6, 4)
+    """
+    gaps = np.diff(np.asarray(offsets_mm))
+    usual = float(np.median(gaps))
+    if (np.abs(gaps - usual) <= UNEVEN_FRACTION * usual).all():
+        return len(offsets_mm)
+    about = np.abs(gaps[:, None] - gaps[None]) <= UNEVEN_FRACTION * gaps[:, None]
+    frequent = about.sum(axis=1) >= max(LONG_RUN, FREQUENT_FRACTION * len(gaps))
+    if frequent.any():
+        usual = float(np.median(gaps[about[np.flatnonzero(frequent)[gaps[frequent].argmin()]]]))
+    return min(round(float(offsets_mm[-1]) / usual) + 1, MOST_SLICES * len(offsets_mm))
+
+
+@dataclass(frozen=True)
+class _Field:
+    """The matrix that holds all slices where they belong, in pixels of the first one."""
+
+    left: int
+    """Columns added before the first slice's first one."""
+    above: int
+    """Rows added before the first slice's first one."""
+    rows: int
+    columns: int
+
+    @staticmethod
+    def of(plan: ScanPlan, shape: tuple[int, ...]) -> _Field:
+        """Just wide enough for the drift of every slice."""
+        y_mm, x_mm = plan.pixel_spacing_mm
+        across = [_pixels(along_row, x_mm) for along_row, _ in plan.drift_mm]
+        down = [_pixels(along_column, y_mm) for _, along_column in plan.drift_mm]
+        left, above = -int(np.floor(min(across))), -int(np.floor(min(down)))
+        return _Field(
+            left,
+            above,
+            shape[0] + above + int(np.ceil(max(down))),
+            shape[1] + left + int(np.ceil(max(across))),
+        )
+
+    def place(
+        self, slice_HW: np.ndarray, drift_mm: tuple[float, float], spacing_mm: tuple[float, float]
+    ) -> np.ndarray:
+        """A slice moved by its drift (along row, along column); NOWHERE around it."""
+        height, width = slice_HW.shape
+        if (height, width) == (self.rows, self.columns):
+            return slice_HW
+        down = self.above + _pixels(drift_mm[1], spacing_mm[0])
+        across = self.left + _pixels(drift_mm[0], spacing_mm[1])
+        top, first = int(np.floor(down)), int(np.floor(across))
+        placed = np.full((self.rows, self.columns), NOWHERE)
+        placed[top : top + height, first : first + width] = slice_HW
+        for axis, part in ((0, down - top), (1, across - first)):
+            if part:
+                before = np.roll(placed, 1, axis)  # what is rolled over the edge is NOWHERE
+                placed = _mixed(placed, before, part)
+        return placed
+
+
+def _pixels(shift_mm: float, pixel_mm: float) -> float:
+    """A shift in pixels; whole where it is nearly so."""
+    whole = round(shift_mm / pixel_mm)
+    return float(whole) if abs(shift_mm - whole * pixel_mm) <= EXACT_MM else shift_mm / pixel_mm
+
+
+def _between(offsets: np.ndarray, position: float) -> tuple[int, float]:
+    """(slice at or below a position, share of the next one); a share of 0 for a slice that is
+    there."""
+    nearest = int(np.abs(offsets - position).argmin())
+    if abs(offsets[nearest] - position) <= EXACT_MM:
+        return nearest, 0.0
+    upper = int(np.clip(np.searchsorted(offsets, position), 1, len(offsets) - 1))
+    lower = upper - 1
+    return lower, float((position - offsets[lower]) / (offsets[upper] - offsets[lower]))
+
+
+def _mixed(one: np.ndarray, other: np.ndarray, part: float) -> np.ndarray:
+    """Linear between two slices, `part` of `other`; the nearer one where either is NOWHERE."""
+    mixed = one * np.float32(1 - part) + other * np.float32(part)
+    edge = np.isnan(mixed)
+    mixed[edge] = (other if part > 0.5 else one)[edge]
+    return mixed
+
+
+def _straight_affine(plan: ScanPlan, step_mm: float, field: _Field, tilted: bool) -> Matrix:
+    """Affine of the new grid. Its slices follow the normal; where a drift is too small for a tilt,
+    they follow that, as the slices themselves do."""
+    row, column = np.asarray(plan.row_direction), np.asarray(plan.column_direction)
     y_mm, x_mm = plan.pixel_spacing_mm
-    down = [y_mm * v for v in plan.column_direction]
-    right = [x_mm * v for v in plan.row_direction]
-    return Volume(voxels, affine(plan.origin_mm, (step, down, right)))
-
-
-def _shear(voxels: np.ndarray, plan: ScanPlan) -> np.ndarray:
-    """Move every slice in plane to where the first slice's normal meets it; linear, the darkest
-    value outside."""
-    y_mm, x_mm = plan.pixel_spacing_mm
-    fill = float(voxels.min())
-    result = np.empty_like(voxels)
-    for number, (along_row, along_column) in enumerate(plan.drift_mm):
-        image = sitk.GetImageFromArray(voxels[number])
-        shift = sitk.TranslationTransform(2, (-along_row / x_mm, -along_column / y_mm))
-        moved = sitk.Resample(image, image, shift, sitk.sitkLinear, fill)
-        result[number] = sitk.GetArrayViewFromImage(moved)
-    return result
-
-
-def _even(voxels: np.ndarray, offsets_mm: tuple[float, ...]) -> tuple[np.ndarray, float]:
-    """Interpolate linearly to even steps of the smallest frequent gap, at most twice as many slices
-    as before."""
-    offsets = np.asarray(offsets_mm)
-    gaps = np.diff(offsets)
-    extent = float(offsets[-1])
-    count = min(int(np.ceil(extent / float(np.percentile(gaps, 10)) - 1e-6)) + 1, 2 * len(offsets))
-    wanted = np.linspace(0.0, extent, count)
-    upper = np.clip(np.searchsorted(offsets, wanted), 1, len(offsets) - 1)
-    weight = ((wanted - offsets[upper - 1]) / (offsets[upper] - offsets[upper - 1])).astype(
-        np.float32
-    )
-    w = weight[:, None, None]
-    return voxels[upper - 1] * (1 - w) + voxels[upper] * w, extent / (count - 1)
+    if tilted:
+        along = np.asarray(normal_of((*plan.row_direction, *plan.column_direction)))
+    else:
+        along = np.asarray(plan.slice_step_mm) / plan.slice_spacing_mm
+    origin = np.asarray(plan.origin_mm) - field.left * x_mm * row - field.above * y_mm * column
+    x, y, z = (float(v) for v in origin)
+    return affine((x, y, z), (tuple(step_mm * along), tuple(y_mm * column), tuple(x_mm * row)))

@@ -119,9 +119,19 @@ class Grid(Section):
     depth_interpolation: Literal["nearest", "linear", "area"] = "nearest"
     """How D slices are made of the native ones: HLIP's nearest choice, linear, or the mean of those
     that fall into a slice (no slice is ignored)."""
+    in_plane_interpolation: Literal["linear", "area"] = "linear"
+    """How H and W are resized: HLIP's bilinear, or the mean over a voxel (no aliasing)."""
     spacing_mm: tuple[Length, Length, Length] | None = None
-    """(D, H, W) voxel size in mm to resample to before padding or cropping to (depth, size, size);
-    None scales every volume to fill the grid, as HLIP does for heads."""
+    """(D, H, W) voxel size in mm to resample to before padding or cropping to (depth, size, size),
+    as HLIP does for chests; D is then the head-foot axis, whatever the spacings (thin chest CT is
+    finer along it than in plane). None scales every volume to fill the grid, as HLIP does for
+    heads, and D is the axis of largest spacing."""
+    reorient: bool = True
+    """Turn volumes to R-P-I and choose D. False keeps slices, rows and columns as the files have
+    them (HLIP's CT-RATE)."""
+    dtype: Literal["uint8", "uint16", "float16"] = "uint8"
+    """Of stored voxels: 0 to 255, 0 to 65535, or 0 to 1 over the window. Training and evaluation
+    read uint8; the others are for measurements."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Grid:
