@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from study.records import Matrix, Vector
+from study.records import Matrix, ScanPlan, Vector
 
 Orientation = tuple[float, float, float, float, float, float]
 
@@ -25,9 +25,9 @@ SAME_POSITION_MM, SAME_POSITION_FRACTION, SAME_POSITION_MOST_MM = 0.01, 0.02, 0.
 are at one position."""
 REGULAR_FRACTION, REGULAR_MM = 0.01, 0.01
 """A gap is regular within 1 % of the median gap or 0.01 mm, whichever is more."""
-ROUNDING_MM = 0.05
+ROUNDING_MM = 0.055
 """Positions this near to an even grid are on it: scanners round positions to a tenth of a
-millimetre, and the error does not add up from slice to slice."""
+millimetre (half of it, and a little), and the error does not add up from slice to slice."""
 UNEVEN_FRACTION = 0.10
 """Gaps up to 10 % off the median are one volume, to be resampled evenly."""
 DRIFT_MM, DRIFT_PIXELS = 0.1, 0.5
@@ -225,6 +225,23 @@ def tilt_deg(slice_step_mm: Vector, orientation: Orientation) -> float:
     length = math.hypot(*slice_step_mm)
     along = sum(a * b for a, b in zip(slice_step_mm, normal_of(orientation), strict=True))
     return math.degrees(math.acos(max(-1.0, min(1.0, abs(along) / length)))) if length else 0.0
+
+
+def native_affine(plan: ScanPlan) -> Matrix:
+    """4 x 4 matrix from (slice, row, column, 1) on the native grid to LPS mm, voxel centres.
+
+    Exact for tilted stacks too (the step is slanted then); for unevenly spaced ones the steps are
+    the median step, and only the first slice is where it says.
+    """
+    step = plan.slice_step_mm
+    if len(plan.slices) > 1 and not {"VARIABLE_SPACING", "FILLED_SLICES"} & set(plan.flags):
+        mean = plan.offsets_mm[-1] / (len(plan.slices) - 1)  # no rounding piles up
+        x, y, z = (s / plan.slice_spacing_mm * mean for s in step)
+        step = (x, y, z)
+    y_mm, x_mm = plan.pixel_spacing_mm
+    down = [y_mm * v for v in plan.column_direction]
+    right = [x_mm * v for v in plan.row_direction]
+    return affine(plan.origin_mm, (step, down, right))
 
 
 def affine(origin_mm: Vector, axes_mm: Sequence[Sequence[float]]) -> Matrix:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
+
 from ingest.stacks import family_of
 from study.records import Instance, Reason, Rejection
 from study.sections import Rules
@@ -229,3 +231,13 @@ RULES: tuple[Callable[[Instance, Rules], Rejection | None], ...] = (
 def judge(instance: Instance, rules: Rules) -> Rejection | None:
     """The first rule's verdict against this image, or None when it may be part of a scan."""
     return next((verdict for rule in RULES if (verdict := rule(instance, rules)) is not None), None)
+
+
+def judge_voxels(voxels: np.ndarray) -> Rejection | None:
+    """What only the voxels tell: nothing in them, or a mask that claims to be a scan."""
+    lower, upper = voxels.min(), voxels.max()
+    if not upper > lower:
+        return Rejection(Reason.INTENSITY_CONSTANT, f"every voxel is {lower}")
+    if all(bool(((part == lower) | (part == upper)).all()) for part in voxels):
+        return Rejection(Reason.MASK, f"every voxel is {lower} or {upper}")
+    return None

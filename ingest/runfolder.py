@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ import yaml
 from ingest.plan import StudyTask
 from study import private
 from study.config import Pipeline
+from study.records import ScanPlan, Slice
 
 KEYS = pa.schema(
     [
@@ -86,3 +88,23 @@ def write_run_tables(run: Path, pipeline: Pipeline, studies: Sequence[StudyTask]
     ):
         with private.replacing(run / f"{name}.parquet") as stream:
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), stream, compression="zstd")
+
+
+def read_plans(run: Path) -> dict[tuple[str, int], ScanPlan]:
+    """Planned volumes of a run by StudyInstanceUID and scan; empty where there are none."""
+    if not (run / "scans.parquet").exists() or not (run / "keys.parquet").exists():
+        return {}
+    plans = pq.read_table(run / "scans.parquet", columns=["scan", "plan"]).to_pylist()
+    found = [(row["scan"], plan_from_json(row["plan"])) for row in plans]
+    return {(plan.study_uid, scan): plan for scan, plan in found}
+
+
+def plan_from_json(text: str) -> ScanPlan:
+    """The very plan of which `scans.parquet` holds the JSON text."""
+    facts = json.loads(text)
+    slices = tuple(Slice(**piece) for piece in facts.pop("slices"))
+    return ScanPlan(**{name: _tuples(value) for name, value in facts.items()}, slices=slices)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

@@ -14,14 +14,15 @@ from typing import Any
 from study.records import Vector
 
 NUMBER_OF_IMAGES_IN_MOSAIC = 0x0019100A
-CSA_IMAGE_HEADER = 0x00291010
+CSA_IMAGE_HEADERS = (0x00291010, 0x00291110, 0x00291210)
+"""Where the header is, and where archives that claim the block for themselves move it."""
 
 
 def mosaic(dataset: Any) -> tuple[int, Vector | None]:
     """(number of tiles, slice normal). 0 tiles when neither the tag nor the CSA header tells."""
-    csa = csa_values(
-        _bytes(dataset, CSA_IMAGE_HEADER), ("NumberOfImagesInMosaic", "SliceNormalVector")
-    )
+    wanted = ("NumberOfImagesInMosaic", "SliceNormalVector")
+    found = (csa_values(_bytes(dataset, tag), wanted) for tag in CSA_IMAGE_HEADERS)
+    csa = next((values for values in found if values), {})
     count = _value(dataset, NUMBER_OF_IMAGES_IN_MOSAIC)
     tiles = 0
     if isinstance(count, int | float | str):

@@ -113,8 +113,8 @@ def split(cluster: Images) -> list[Part]:
     if whole.repeats:
         return _parted(_in_order(cluster, whole), 0) or [Part(cluster)]
     if whole.usable:
-        return [Part(cluster)]
-    return _regular_parts(cluster) or _slabs(cluster, whole) or [Part(cluster)]
+        return (_regular_parts(cluster, whole) if whole.missing else None) or [Part(cluster)]
+    return _regular_parts(cluster, whole) or _slabs(cluster, whole) or [Part(cluster)]
 
 
 def stack_of(images: Images) -> Stack:
@@ -287,15 +287,18 @@ def _instance_blocks(cluster: _Placed) -> list[Part] | None:
     return [Part(part.images, "order of instance numbers") for part in parts]
 
 
-def _regular_parts(cluster: Images) -> list[Part] | None:
-    """Parts of a stack whose positions are unique but make no sense: by a discriminator that makes
-    every part regular."""
-    placed = _Placed(cluster, tuple(range(len(cluster))))
+def _regular_parts(cluster: Images, whole: Stack) -> list[Part] | None:
+    """Parts of a stack whose positions are unique but make no sense, or leave holes: by a
+    discriminator that makes every part regular. Parts that fill each other's holes reach over each
+    other."""
+    placed = _in_order(cluster, whole)
     for name, values in _candidates(placed):
         parts = placed.parts(values)
-        if len(parts) * LEAST_PART <= len(cluster) and all(
-            len(part.images) >= LEAST_PART and stack_of(part.images).regular for part in parts
-        ):
+        if len(parts) * LEAST_PART > len(cluster) or min(len(p.images) for p in parts) < LEAST_PART:
+            continue
+        stacks = [stack_of(part.images) for part in parts]
+        reach = min(s.offsets_mm[-1] for s in stacks) / whole.offsets_mm[-1]
+        if all(s.regular and not s.repeats for s in stacks) and (not whole.missing or reach > 0.5):
             return [Part(part.images, name) for part in parts]
     return None
 

@@ -137,7 +137,7 @@ KEYWORDS = (*IDENTIFYING_KEYWORDS, *OTHER_KEYWORDS, *PIXEL_KEYWORDS, "SpecificCh
 """All that the functions below, and `ingest.pixels`, ask for."""
 PRIVATE_TAGS = (
     siemens.NUMBER_OF_IMAGES_IN_MOSAIC,
-    siemens.CSA_IMAGE_HEADER,
+    *siemens.CSA_IMAGE_HEADERS,
     0x0019100C,
     0x0019100E,
     0x001910BB,

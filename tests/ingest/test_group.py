@@ -7,49 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_instances import AXIAL, CT, group, image, reasons, series
 
 from ingest import ledger
-from ingest.group import Grouping, evenly, group_study
+from ingest.group import evenly, group_study
 from study.records import Instance, Reason, Status
 from study.sections import Rules, Select
-
-AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-MR, CT = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2"
-
-
-def image(number: int, z: float, **facts: object) -> Instance:
-    base = Instance(
-        path=f"/data/{number}",
-        study_uid="1.2",
-        series_uid="1.2.3",
-        sop_uid=f"1.2.3.{number}",
-        sop_class_uid=MR,
-        patient_key="|P",
-        modality="MR",
-        image_type=("ORIGINAL", "PRIMARY", "M"),
-        instance_number=number,
-        rows=8,
-        columns=8,
-        photometric="MONOCHROME2",
-        position_mm=(0.0, 0.0, z),
-        orientation=AXIAL,
-        pixel_spacing_mm=(1.0, 1.0),
-    )
-    return replace(base, **facts)  # type: ignore[arg-type]
-
-
-def series(zs: list[float], first: int = 0, **facts: object) -> list[Instance]:
-    return [image(first + n, z, **facts) for n, z in enumerate(zs)]
-
-
-def group(images: list[Instance], **rules: object) -> Grouping:
-    grouping = group_study(images, Select(), Rules(**rules))  # type: ignore[arg-type]
-    ledger.check(grouping.rows, images)
-    return grouping
-
-
-def reasons(grouping: Grouping) -> dict[str, int]:
-    return dict(ledger.sums(grouping.rows).by_reason)
 
 
 def test_slices_in_any_order_are_one_volume() -> None:
