@@ -8,7 +8,7 @@ A member is named ARCHIVE!/MEMBER in tables.
 from __future__ import annotations
 
 import io
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 MEMBER = "!/"
 """Between the path of an archive and the name of a member."""
@@ -29,7 +29,12 @@ def open_bytes(placed: Placed, num_bytes: int) -> BinaryIO:
     """A seekable stream over the file's bytes. Raises OSError where the file cannot be opened."""
     if not placed.stored_in:
         return open(placed.path, "rb")
-    return _Range(open(placed.stored_in, "rb"), placed.stored_at, num_bytes)
+    return open_range(placed.stored_in, placed.stored_at, num_bytes)
+
+
+def open_range(file: str, start: int, num_bytes: int) -> BinaryIO:
+    """A seekable stream over `num_bytes` of a file from `start`. Raises OSError."""
+    return _Range(open(file, "rb"), start, num_bytes)
 
 
 class _Range(io.RawIOBase, BinaryIO):
@@ -59,6 +64,11 @@ class _Range(io.RawIOBase, BinaryIO):
         data = self._file.read(wanted)
         self._position += len(data)
         return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         self._file.close()
