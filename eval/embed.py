@@ -190,3 +190,9 @@ def _need_grid(refs: Sequence[SampleRef], grid: Sequence[int]) -> None:
                 f"study {ref.key} has scans of (D, H, W) = {sorted(shapes)}, the checkpoint was "
                 f"trained on {tuple(grid)}: evaluate on a dataset of the same ingest.grid"
             )
+        dtypes = {scan.dtype for scan in ref.scans} - {"uint8"}
+        if dtypes:
+            raise UserError(
+                f"study {ref.key} has scans of {', '.join(sorted(dtypes))}; evaluation reads "
+                "uint8: ingest with grid.dtype: uint8"
+            )

@@ -74,7 +74,7 @@ class ScanMeta(Record):
     """Middle part of the array's member: KEY.<member>.npy"""
     shape: tuple[int, int, int]
     dtype: str
-    """Of numpy: uint8."""
+    """Of numpy: uint8 (0 to 255 over the window), uint16 (0 to 65535) or float16 (0 to 1)."""
     modality: str
     plane: Literal["axial", "coronal", "sagittal"]
     window: str

@@ -104,7 +104,9 @@ def _tile(slice_HW: np.ndarray, view: View, tile: int) -> Image.Image:
     width_mm = picture.shape[1] * view.pixel_mm[1]
     scale = tile / max(height_mm, width_mm)
     size = (max(1, round(width_mm * scale)), max(1, round(height_mm * scale)))
-    shown = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.BILINEAR)
+    shown = Image.fromarray(np.ascontiguousarray(_bytes(picture))).resize(
+        size, Image.Resampling.BILINEAR
+    )
     square = Image.new("RGB", (tile, tile), (0, 0, 0))
     square.paste(shown.convert("RGB"), ((tile - size[0]) // 2, (tile - size[1]) // 2))
     draw, font, middle = ImageDraw.Draw(square), ImageFont.load_default(_TEXT), tile // 2
@@ -117,6 +119,13 @@ def _tile(slice_HW: np.ndarray, view: View, tile: int) -> Image.Image:
     for place, letter, anchor in edges:
         draw.text(place, letter, _MARK, font, anchor, stroke_width=1, stroke_fill=(0, 0, 0))
     return square
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    """Grey values from 0 to 255, of whatever dtype a scan is stored in."""
+    if picture.dtype.kind == "f":  # 0 to 1
+        return np.rint(np.clip(picture.astype(np.float32), 0, 1) * 255).astype(np.uint8)
+    return (picture >> 8 * (picture.dtype.itemsize - 1)).astype(np.uint8)
 
 
 def _study_panel(study: Study, tile: int, slices: int) -> Image.Image:

@@ -220,9 +220,9 @@ FLAGS = frozenset(
         "SPACING_TAG_DIFFERS",
     }
 )
-"""What a scan may be marked with: tilted or sheared slices; slices that shift in plane off any line;
-uneven spacing, resampled; missing slices, interpolated; a SpacingBetweenSlices that the positions
-deny."""
+"""What a scan may be marked with: tilted or sheared slices; slices that shift in plane off any
+line; uneven spacing, resampled; missing slices, interpolated; a SpacingBetweenSlices that the
+positions deny."""
 
 
 @dataclass(frozen=True)
@@ -285,8 +285,9 @@ class ScanPlan:
 class Scan:
     """One volume as a model sees it, and how it came about.
 
-    `array` is (D, H, W) uint8. `affine` maps the index (d, h, w, 1) of a voxel's centre in `array`
-    to LPS millimetres; `source_affine` does so for the native grid (slice, row, column, 1).
+    `array` is (D, H, W) uint8, or uint16 or float16 where the settings say so. `affine` maps the
+    index (d, h, w, 1) of a voxel's centre in `array` to LPS millimetres; `source_affine` does so
+    for the native grid (slice, row, column, 1), once straightened.
     """
 
     array: np.ndarray

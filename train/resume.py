@@ -24,7 +24,13 @@ MAY_DIFFER = ("speed", "device", "checkpoint_every", "keep_checkpoints")
 
 
 def grid_of(dataset: Dataset) -> Grid:
-    """(D, H, W) of all scans. UserError where they differ."""
+    """(D, H, W) of all scans. UserError where they differ, or are not bytes."""
+    dtypes = {scan.dtype for ref in dataset.samples() for scan in ref.scans} - {"uint8"}
+    if dtypes:
+        raise UserError(
+            f"{dataset.path}: its scans are {', '.join(sorted(dtypes))}; training reads uint8: "
+            "ingest with grid.dtype: uint8"
+        )
     if dataset.info.shape is None:
         raise UserError(
             f"{dataset.path}: its scans have different shapes; one model takes one shape"

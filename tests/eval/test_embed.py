@@ -156,6 +156,13 @@ def test_a_dataset_of_another_grid_is_refused_before_encoding() -> None:
         embed_split(MadeDataset([]), [odd], loaded(MadeModel()), max_scans=8, batch_size=2)
 
 
+def test_scans_that_are_not_bytes_are_refused() -> None:
+    made = ref("k", "p", "test", 1)
+    odd = replace(made, scans=(replace(made.scans[0], dtype="uint16"),))
+    with pytest.raises(UserError, match=r"study k has scans of uint16.*grid.dtype: uint8"):
+        embed_split(MadeDataset([]), [odd], loaded(MadeModel()), max_scans=8, batch_size=2)
+
+
 def test_the_digest_of_scans_follows_their_bytes_and_not_their_labels() -> None:
     two = ref("k", "p", "test", 2)
     relabelled = replace(two, metadata=replace(two.metadata, crc32c=1))

@@ -95,3 +95,11 @@ def test_sheet_and_page(tmp_path: object) -> None:
     assert "<b>" not in page
     assert "No midline shift." in page
     assert "http" not in page
+
+
+@pytest.mark.parametrize(("dtype", "top"), [("uint16", 65535), ("float16", 1.0)])
+def test_other_dtypes_look_the_same(dtype: str, top: float) -> None:
+    scan = blob_at(RPI, (18, 0, 0))
+    other = replace(scan, array=(scan.array / 255 * top).astype(dtype))
+    pictures = [np.asarray(preview.scan_strip(s, tile=60)).astype(int) for s in (scan, other)]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 2

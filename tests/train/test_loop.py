@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import made
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -194,6 +196,15 @@ def test_scans_of_different_shapes_are_refused(tmp_path: Path) -> None:
     studies = [made.study(i, grid=(8, 32, 32 if i else 48)) for i in range(8)]
     made.dataset(tmp_path / "dataset", studies)
     with pytest.raises(UserError, match="different shapes"):
+        run(tmp_path, "run")
+
+
+def test_scans_that_are_not_bytes_are_refused(tmp_path: Path) -> None:
+    studies = [made.study(i) for i in range(8)]
+    wide = [replace(s, array=s.array.astype(np.float16)) for s in studies[3].scans]
+    studies[3] = replace(studies[3], scans=tuple(wide))
+    made.dataset(tmp_path / "dataset", studies)
+    with pytest.raises(UserError, match=r"scans are float16; training reads uint8: .*grid.dtype"):
         run(tmp_path, "run")
 
 
