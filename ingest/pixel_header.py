@@ -1,0 +1,401 @@
+"""What has to be known about a file before its pixels can be read: a dozen elements.
+
+In: a stream. Out: a `PixelHeader`, and the `Source` that the pixels come from. The idea: reading
+pixels must not cost a parse of the header, least of all for a file of ten thousand frames of which
+thirty are wanted. pydicom reads what is written in an unusual way. Sources: DICOM PS3.10 chapter 7
+(meta information), PS3.3 C.7.6.3 (pixels), C.7.6.16.2.9 (pixel value transformation of a frame).
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ingest.elements import (
+    EXPLICIT,
+    IMPLICIT,
+    LONG_VRS,
+    SHORT_VRS,
+    UNDEFINED,
+    Coding,
+    Element,
+    NeedMore,
+    Unusual,
+    find,
+    head,
+    items,
+)
+from ingest.source import LARGEST_HEADER, FileSource, InflatedSource, Source
+from ingest.undecodable import damaged
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+TRANSFER_SYNTAX, AFTER_META = 0x00020010, 0x00030000
+SHARED_GROUPS, PER_FRAME_GROUPS = 0x52009229, 0x52009230
+TRANSFORMATION = 0x00289145
+SLOPE, INTERCEPT = 0x00281053, 0x00281052
+OFFSETS, LENGTHS = 0x7FE00001, 0x7FE00002
+"""The extended offset table."""
+PIXELS = {0x7FE00008: "float32", 0x7FE00009: "float64", 0x7FE00010: "integer"}
+NUMBERS = {
+    0x00280002: "SamplesPerPixel",
+    0x00280008: "NumberOfFrames",
+    0x00280010: "Rows",
+    0x00280011: "Columns",
+    0x00280100: "BitsAllocated",
+    0x00280101: "BitsStored",
+    0x00280102: "HighBit",
+    0x00280103: "PixelRepresentation",
+    0x00280120: "PixelPaddingValue",
+    0x00280121: "PixelPaddingRangeLimit",
+}
+PHOTOMETRIC = 0x00280004
+WANTED = frozenset(
+    [*NUMBERS, PHOTOMETRIC, SLOPE, INTERCEPT, SHARED_GROUPS, PER_FRAME_GROUPS, OFFSETS, LENGTHS]
+)
+RESCALE = frozenset((SLOPE, INTERCEPT))
+ONE_TRANSFORMATION = frozenset((TRANSFORMATION,))
+
+Rescale = Callable[[int], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class PixelHeader:
+    """How the pixels of a file are stored. Frames count from 0."""
+
+    syntax: str
+    byte_order: str
+    """Of uncompressed pixels, as struct and numpy write it: < or >."""
+    kind: str
+    """integer, float32 or float64."""
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    num_frames: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    is_signed: bool
+    photometric: str
+    padding: tuple[int, int] | None
+    """Lowest and highest stored value that stand for "no pixel here"."""
+    pixels_at: int
+    pixels_length: int
+    """-1: encapsulated, ends with a delimiter."""
+    pixels_vr: bytes
+    offsets: tuple[int, ...]
+    """Of the frames, from the extended offset table: empty where there is none."""
+    rescale: Rescale
+    """Slope and intercept of a frame: its own, the shared ones, or those of the top, in this
+    order."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of one uncompressed frame."""
+        return self.rows * self.columns * self.samples_per_pixel * self.bits_allocated // 8
+
+
+def read_pixel_header(stream: BinaryIO, size: int) -> tuple[PixelHeader, Source]:
+    """The header of a file of `size` bytes, and where its pixels are.
+
+    Raises UndecodableError; OSError for the disk.
+    """
+    source: Source = FileSource(stream, size)
+    try:
+        return _read(source)
+    except (Unusual, struct.error, ValueError, zlib.error):
+        return _read_with_pydicom(stream), source
+
+
+def _read(source: Source) -> tuple[PixelHeader, Source]:
+    start, syntax, coding = _meta(source)
+    if syntax == DEFLATED:
+        while not source.is_complete:
+            source.grow()
+        source, start = InflatedSource(source.data[start:]), 0
+    while True:
+        try:
+            return _parse(source, start, syntax, coding), source
+        except NeedMore:
+            if source.is_complete or len(source.data) > LARGEST_HEADER:
+                raise Unusual from None
+            source.grow()
+
+
+def _meta(source: Source) -> tuple[int, str, Coding]:
+    """Where the data set begins, its transfer syntax, and its coding. Old files have no preamble,
+    or no meta information."""
+    data = source.data
+    start = 132 if data[128:132] == b"DICM" else 0
+    syntax = ""
+    if data[start : start + 2] == b"\x02\x00":
+        try:
+            found, start = find(
+                data, start, len(data), EXPLICIT, frozenset((TRANSFER_SYNTAX,)), AFTER_META
+            )
+        except NeedMore:
+            raise Unusual from None
+        if TRANSFER_SYNTAX in found:
+            syntax = _text(data, found[TRANSFER_SYNTAX])
+    if not syntax:
+        has_vr = data[start + 4 : start + 6] in SHORT_VRS | LONG_VRS
+        syntax = EXPLICIT_LITTLE if has_vr else IMPLICIT_LITTLE
+    if syntax == IMPLICIT_LITTLE:
+        return start, syntax, IMPLICIT
+    return start, syntax, Coding(">", True) if syntax == EXPLICIT_BIG else EXPLICIT
+
+
+def _parse(source: Source, start: int, syntax: str, coding: Coding) -> PixelHeader:
+    data = source.data
+    found, position = find(data, start, source.size, coding, WANTED, min(PIXELS))
+    tag, vr, at, length = head(data, position, coding)
+    if tag not in PIXELS:
+        raise Unusual
+    numbers = {
+        keyword: _number(data, found[tag], coding, keyword)
+        for tag, keyword in NUMBERS.items()
+        if tag in found and found[tag].length > 0
+    }
+    offsets: tuple[int, ...] = ()
+    if OFFSETS in found:
+        element = found[OFFSETS]
+        raw = data[element.start : element.start + element.length // 8 * 8]
+        offsets = tuple(int(n) for n in np.frombuffer(raw, "<u8"))
+    top = _transform(data, found, coding)
+    rescale = _frame_rescale(data, found, coding, top) if _has_groups(found) else lambda _: top
+    photometric = _text(data, found[PHOTOMETRIC]) if PHOTOMETRIC in found else ""
+    where = at, -1 if length == UNDEFINED else length, vr
+    return _header(
+        numbers, syntax, coding.order, PIXELS[tag], photometric, where, offsets, _settled(rescale)
+    )
+
+
+def _header(
+    numbers: Mapping[str, int],
+    syntax: str,
+    byte_order: str,
+    kind: str,
+    photometric: str,
+    where: tuple[int, int, bytes],
+    offsets: tuple[int, ...],
+    rescale: Rescale,
+) -> PixelHeader:
+    """A header from its numbers, with what the standard says where one is missing."""
+    allocated = numbers.get("BitsAllocated") or 16
+    stored = numbers.get("BitsStored") or allocated
+    is_signed = numbers.get("PixelRepresentation") == 1
+    if not 0 < stored <= allocated:
+        raise damaged(f"{stored} bits stored of {allocated}")
+    high = numbers.get("HighBit", stored - 1)
+    return PixelHeader(
+        syntax=syntax,
+        byte_order=byte_order,
+        kind=kind,
+        rows=numbers.get("Rows") or 0,
+        columns=numbers.get("Columns") or 0,
+        samples_per_pixel=numbers.get("SamplesPerPixel") or 1,
+        num_frames=numbers.get("NumberOfFrames") or 1,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=high if stored - 1 <= high < allocated else stored - 1,
+        is_signed=is_signed,
+        photometric=photometric,
+        padding=_padding(numbers, allocated, is_signed),
+        pixels_at=where[0],
+        pixels_length=where[1],
+        pixels_vr=where[2],
+        offsets=offsets,
+        rescale=rescale,
+    )
+
+
+def _padding(numbers: Mapping[str, int], allocated: int, is_signed: bool) -> tuple[int, int] | None:
+    """The padding values with the sign that pixels have: 63536 in a signed image means -2000."""
+    value = numbers.get("PixelPaddingValue")
+    if value is None:
+        return None
+    ends = [value, numbers.get("PixelPaddingRangeLimit", value)]
+    ends = [end % (1 << allocated) for end in ends]
+    if is_signed:
+        ends = [end - (1 << allocated) if end >> (allocated - 1) else end for end in ends]
+    return min(ends), max(ends)
+
+
+# -------------------------------------------------------------------------------- values
+
+
+def _text(data: bytes, element: Element) -> str:
+    value = data[element.start : element.start + element.length]
+    return value.decode("latin-1").split("\\")[0].strip(" \0")
+
+
+def _number(data: bytes, element: Element, coding: Coding, keyword: str) -> int:
+    """A whole number: NumberOfFrames is text, everything else two bytes. The sign does not matter
+    yet."""
+    if keyword == "NumberOfFrames":
+        return int(_text(data, element) or 1)
+    if element.length != 2:
+        raise Unusual
+    return int(struct.unpack_from(coding.order + "H", data, element.start)[0])
+
+
+def _transform(
+    data: bytes, found: Mapping[int, Element], coding: Coding
+) -> tuple[float | None, float | None]:
+    slope, intercept = (
+        float(_text(data, found[tag])) if tag in found and _text(data, found[tag]) else None
+        for tag in (SLOPE, INTERCEPT)
+    )
+    return slope, intercept
+
+
+def _settled(rescale: Callable[[int], tuple[float | None, float | None]]) -> Rescale:
+    """Slope and intercept that can be computed with: 1 and 0 where the file gives none. A slope of
+    0, which would leave no image, is none."""
+
+    def settled(frame: int) -> tuple[float, float]:
+        slope, intercept = rescale(frame)
+        slope, intercept = slope or 1.0, intercept or 0.0
+        if not (np.isfinite(slope) and np.isfinite(intercept)):
+            raise damaged(f"rescale slope {slope}, intercept {intercept}")
+        return slope, intercept
+
+    return settled
+
+
+def _has_groups(found: Mapping[int, Element]) -> bool:
+    return SHARED_GROUPS in found or PER_FRAME_GROUPS in found
+
+
+def _start_of(found: Mapping[int, Element], tag: int) -> int:
+    return found[tag].start if tag in found else 1 << 62  # beyond every buffer
+
+
+def _frame_rescale(
+    data: bytes,
+    found: Mapping[int, Element],
+    coding: Coding,
+    top: tuple[float | None, float | None],
+) -> Callable[[int], tuple[float | None, float | None]]:
+    """Look a frame's transformation up in its functional groups; items are stepped over once."""
+    shared: tuple[float | None, float | None] = (None, None)
+    if SHARED_GROUPS in found:
+        for start, end in items(data, found[SHARED_GROUPS], coding):
+            shared = _group_transform(data, start, end, coding)
+            break
+    places: list[tuple[int, int]] = []
+    own_at = data.find(_bytes_of(TRANSFORMATION, coding), _start_of(found, PER_FRAME_GROUPS))
+    more = items(data, found[PER_FRAME_GROUPS], coding) if own_at >= 0 else iter(())
+
+    def transform(frame: int) -> tuple[float | None, float | None]:
+        try:
+            while len(places) <= frame and (place := next(more, None)) is not None:
+                places.append(place)
+            own: tuple[float | None, float | None] = (None, None)
+            if frame < len(places):
+                own = _group_transform(data, *places[frame], coding)
+        except (NeedMore, Unusual, struct.error, ValueError) as error:
+            raise damaged(f"functional groups of frame {frame}") from error
+        chosen = [
+            next((value for value in values if value is not None), None)
+            for values in zip(own, shared, top, strict=True)
+        ]
+        return chosen[0], chosen[1]
+
+    return transform
+
+
+def _bytes_of(tag: int, coding: Coding) -> bytes:
+    return struct.pack(coding.order + "HH", tag >> 16, tag & 0xFFFF)
+
+
+def _group_transform(
+    data: bytes, start: int, end: int, coding: Coding
+) -> tuple[float | None, float | None]:
+    """Slope and intercept in one item of a functional groups sequence."""
+    if data.find(_bytes_of(TRANSFORMATION, coding), start, end) < 0:
+        return None, None  # no need to step through the item: it is nowhere in it
+    found, _ = find(data, start, end, coding, ONE_TRANSFORMATION, TRANSFORMATION + 1)
+    if TRANSFORMATION in found:
+        sequence = found[TRANSFORMATION]
+        for inner_start, inner_end in items(data, sequence, coding):
+            values, _ = find(data, inner_start, inner_end, coding, RESCALE, SLOPE + 1)
+            return _transform(data, values, coding)
+    return None, None
+
+
+# -------------------------------------------------------------------------------- pydicom
+
+
+def _read_with_pydicom(stream: BinaryIO) -> PixelHeader:
+    """The same from pydicom, for what is written in an unusual way, but not deflated."""
+    import pydicom  # here: the decoding process starts faster without it
+
+    try:
+        stream.seek(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
+            syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", IMPLICIT_LITTLE))
+            if syntax == DEFLATED:
+                raise damaged("an unusual data set, deflated")
+            tag, vr, at, length = _pixel_element(stream, syntax, dataset)
+            numbers = {
+                keyword: int(value)
+                for keyword in NUMBERS.values()
+                if isinstance(value := dataset.get(keyword), int | str | float) and value != ""
+            }
+            return _header(
+                numbers,
+                syntax,
+                ">" if syntax == EXPLICIT_BIG else "<",
+                PIXELS[tag],
+                str(dataset.get("PhotometricInterpretation", "")),
+                (at, -1 if length == UNDEFINED else length, vr),
+                (),
+                _settled(lambda frame: _dataset_rescale(dataset, frame)),
+            )
+    except OSError as error:
+        if error.errno is not None:
+            raise  # the disk; parsers raise OSError too, but without a number
+        raise damaged(f"{type(error).__name__}: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # pydicom raises what its input makes it raise
+        raise damaged(f"{type(error).__name__}: {error}") from error
+
+
+def _pixel_element(stream: BinaryIO, syntax: str, dataset: Any) -> tuple[int, bytes, int, int]:
+    """The head of the element before which pydicom stopped."""
+    at = stream.tell()
+    data = stream.read(12)
+    is_explicit = not dataset.is_implicit_VR
+    coding = Coding(">" if syntax == EXPLICIT_BIG else "<", is_explicit)
+    try:
+        tag, vr, value, length = head(data.ljust(12, b"\0"), 0, coding)
+    except Unusual:
+        raise damaged("no pixel data") from None
+    if tag not in PIXELS:
+        raise damaged("no pixel data")
+    return tag, vr, at + value, length
+
+
+def _dataset_rescale(dataset: Any, frame: int) -> tuple[float | None, float | None]:
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
+    places = [t[0] for g in groups if (t := g.get("PixelValueTransformationSequence"))]
+    chosen = []
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        values = [place.get(keyword) for place in [*places, dataset]]
+        first = next((value for value in values if value not in (None, "")), None)
+        chosen.append(None if first is None else float(np.ravel(first)[0]))
+    return chosen[0], chosen[1]

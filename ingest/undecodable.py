@@ -1,0 +1,25 @@
+"""What is raised when pixels cannot be had: a reason for the ledger, not a text to be parsed.
+
+In: a `Reason`. Out: an exception that keeps it, also on its way from one process to another.
+"""
+
+from __future__ import annotations
+
+from study.records import Reason
+
+
+class UndecodableError(Exception):
+    """Pixels of a slice cannot be had; `reason` and `detail` go into the ledger."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)  # the very arguments: so it can be pickled
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+def damaged(detail: str) -> UndecodableError:
+    """The error for pixels that are there, in a syntax that we read, and broken."""
+    return UndecodableError(Reason.UNDECODABLE_PIXELS, detail[:200])
