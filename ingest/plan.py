@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from ingest import deidentify, offline
 from ingest.group import Grouping
+from ingest.scrub import scrub
 from study import private
 from study.records import Instance, Reason, Report, ScanPlan
 from study.sections import Ingest
@@ -80,11 +81,10 @@ def study_task(
     """Join what is known of a study. `report` is None where the reports table has no row for it."""
     ordered = sorted(instances, key=lambda i: (i.series_uid, i.instance_number or 0, i.sop_uid))
     study_uid = instances[0].study_uid
-    known = [i.patient_key for i in ordered if i.patient_key and not i.patient_key.endswith("|")]
-    patient = deidentify.pseudonym(key, "patient", known[0] if known else study_uid)
+    patient = deidentify.patient_of(key, ordered, study_uid)
     ages = [deidentify.age_years(i.patient_age) for i in ordered]
     identifying = sorted({v for i in instances for v in i.identifying})
-    text = deidentify.scrub(report, identifying).strip() if report else ""
+    text = scrub(report, identifying).strip() if report else ""
     sentences = tuple(offline.summarize(text)) if text else ()
     return StudyTask(
         study_uid=study_uid,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ingest.deidentify import acquisition_facts
+from ingest.allowlist import acquisition_facts
 from ingest.geometry import Stack, is_shift, is_tilted, normal_of, shift_off_line
 from ingest.split import Part, stack_of
 from ingest.stacks import Images, family_of

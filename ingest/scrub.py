@@ -1,0 +1,71 @@
+"""Report text without what identifies.
+
+In: a report, the identifying header values of its study. Out: the text with every identifying span
+replaced by [KIND], and how many there were of each kind. Two sources of spans: patterns (dates,
+telephone numbers, titles with names, ...; `identifying_patterns`) and the header's own values
+however they are written (`seeds`). Spans are found in the untouched text and cut at once, so that
+no replacement hides another. Source: the identifiers of 45 CFR 164.514(b)(2)(i).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ingest.folded import fold
+from ingest.identifying_patterns import KINDS, pattern_spans
+from ingest.seeds import seed_spans
+from ingest.spans import Span, joined
+
+MARK = re.compile(rf"\[(?:{'|'.join(KINDS)})\]")
+"""What a scrubbed span was replaced by."""
+
+
+@dataclass(frozen=True)
+class Scrubbed:
+    """A text without identifying spans."""
+
+    text: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Kind -> how many spans were cut; never what they were."""
+
+
+def scrub(text: str, identifying: Sequence[str]) -> str:
+    """Report text with identifying spans replaced by [KIND]; `identifying` are header values of the
+    study (see `identity`)."""
+    return scrubbed(text, identifying).text
+
+
+def scrubbed(text: str, identifying: Sequence[str]) -> Scrubbed:
+    """The same, with counts. Scrubbing again changes nothing.
+
+    >>> scrubbed("Ms. Doe, seen 3/15/61: 12 mm mass.", ["Doe^Jane"])
+    Scrubbed(text='[NAME], seen [DATE]: 12 mm mass.', counts={'DATE': 1, 'NAME': 1})
+    """
+    folded = fold(text)
+    marks = [match.span() for match in MARK.finditer(folded.text)]
+    found = [*pattern_spans(folded.text), *seed_spans(folded.text, identifying)]
+    spans = joined([span for span in found if not _within(span, marks)], folded.text)
+    pieces, done = [], 0
+    for span in spans:
+        start, end = folded.original(span.start, span.end)
+        pieces += [text[done:start], f"[{span.kind}]"]
+        done = end
+    counts = Counter(span.kind for span in spans)
+    return Scrubbed("".join([*pieces, text[done:]]), dict(sorted(counts.items())))
+
+
+def _within(span: Span, marks: Sequence[tuple[int, int]]) -> bool:
+    return any(span.start < end and start < span.end for start, end in marks)
+
+
+def changed_words(before: str, after: str) -> Iterator[str]:
+    """Words of a text that are not in its scrubbed form any more: to measure what was cut."""
+    left = Counter(MARK.sub(" ", after).split())
+    for word in before.split():
+        if left[word]:
+            left[word] -= 1
+        else:
+            yield word
