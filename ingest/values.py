@@ -26,8 +26,11 @@ def texts(value: Any) -> list[str]:
     return [text(v) for v in many]
 
 
+MULTI_TYPES = frozenset((list, tuple, MultiValue))
+
+
 def is_multi(value: Any) -> bool:
-    return isinstance(value, list | tuple | MultiValue)
+    return type(value) in MULTI_TYPES
 
 
 def text(value: Any) -> str:
@@ -41,7 +44,7 @@ def text(value: Any) -> str:
 def number(value: Any) -> float | None:
     try:
         number = float(value[0] if is_multi(value) and value else value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: an IS of hundreds of digits
         return None
     return number if math.isfinite(number) else None
 
