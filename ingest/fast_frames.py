@@ -31,8 +31,6 @@ ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 DELIMITERS = 0xFFFE0000
 """Tags from here on are items and delimiters."""
 MAX_DEPTH = 16
-LONGEST_SHARED = 2048
-"""Bytes of a functional group up to which equal groups of other frames are recognised."""
 
 read_explicit = struct.Struct("<HH2sH").unpack_from
 read_implicit = struct.Struct("<HHI").unpack_from
@@ -51,7 +49,7 @@ class Item(NamedTuple):
 
     def over(self, below: dict[int, Raw]) -> dict[int, Raw]:
         """All elements of the nested groups, the first of equals, over those of `below`."""
-        merged = dict(below)
+        merged = below.copy()
         for group in reversed(self.nested):
             merged.update(group)
         return merged
@@ -62,7 +60,10 @@ class Nested:
 
     def __init__(self, data: bytes, *, explicit: bool) -> None:
         self._data, self._explicit = data, explicit
-        self._seen: dict[bytes, list[Item]] = {}
+        self._last: dict[int, tuple[int, bytes, dict[int, Raw]]] = {}
+        """Tag of a group -> its length as given, its bytes, and what is wanted of them, where it
+        was last met: most groups of a frame are those of the frame before, and equal bytes end
+        alike."""
 
     def sequence(
         self, position: int, length: int, keep: int, depth: int = 0
@@ -140,8 +141,11 @@ class Nested:
                     creators[tag] = (vr, data[position : position + length])
                 is_sequence = _is_sequence(tag, vr, length, creators)
             if is_sequence:
-                items, position = self._groups(position, length, keep, depth + 1)
-                nested.extend(item.over({}) | item.own for item in items)
+                elements, position = self._group(tag, position, length, keep, depth + 1)
+                if elements:
+                    nested.append(elements)
+                if 0 <= end < position:
+                    raise Unusual
                 continue
             if tag in WANTED:
                 own[tag] = (vr, data[position : position + length])
@@ -150,15 +154,20 @@ class Nested:
             own = _filled(own)
         return Item(own, nested), position
 
-    def _groups(self, position: int, length: int, keep: bool, depth: int) -> tuple[list[Item], int]:
-        """The first item of a sequence within an item (none without `keep`), and what follows."""
-        if length > LONGEST_SHARED or not keep:
-            return self.sequence(position, length, int(keep), depth)
-        content = self._data[position : position + length]
-        if (items := self._seen.get(content)) is None:
-            items, _ = self.sequence(position, length, 1, depth)
-            self._seen[content] = items
-        return items, position + length
+    def _group(
+        self, tag: int, position: int, length: int, keep: bool, depth: int
+    ) -> tuple[dict[int, Raw], int]:
+        """What is wanted of a sequence within an item, and where what follows begins."""
+        if (seen := self._last.get(tag)) is not None:
+            same_length, content, elements = seen
+            if length == same_length and self._data.startswith(content, position):
+                return elements, position + len(content)
+        items, after = self.sequence(position, length, int(keep), depth)
+        if not items:
+            return {}, after
+        elements = items[0].over({}) | items[0].own
+        self._last[tag] = length, self._data[position:after], elements
+        return elements, after
 
 
 def undefined_is_sequence(tag: int, vr: bytes, data: bytes, position: int) -> bool:
