@@ -1,62 +1,252 @@
 """Folders -> one row per image, headers only. Nothing that is read can stop the crawl.
 
-In: source folders and the table of the last crawl. Out: `instances.parquet`: every file below the
-folders has a row (every frame, for multi-frame files), with a reason where it cannot be used. A
-file whose path, size and modification time were seen before is not read again.
+In: source folders and the table of the last crawl. Out: rows of `instances.parquet`: every file
+below the folders has a row (every frame, for multi-frame files; every member, for archives), with a
+reason where it cannot be used. What did not change since the last crawl is not read again. Files
+are read first, then the archives among them are unpacked, then their members are read, each step in
+parallel.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from ingest import table
+from ingest import archive, table
 from ingest.duplicates import to_compare
 from ingest.header import read_header
+from ingest.members import Names, escaped
 from ingest.pixels import digests
+from ingest.place import MEMBER, open_range
+from ingest.spool import CannotUnpackError
+from ingest.unchanged import Sources, still_valid
+from ingest.volume_files import read_volume_header
+from shards.files import is_temporary
 from study.errors import UserError
-from study.records import Instance, Reason
+from study.records import Instance, Reason, Rejection
+from study.sections import VolumeFiles
 
 FILES_PER_TASK = 256
+MAX_UNPACKED = 200 * 10**9
+"""Bytes that one archive may unpack to, where no setting says otherwise."""
 
-Mapper = Callable[
-    [Callable[[list[str]], list[Instance]], list[list[str]]], Iterable[list[Instance]]
-]
-"""Runs a function over chunks of paths and yields the results in the order of the chunks (see
+Mapper = Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]
+"""Runs a function over items and yields the results in the order of the items (see
 `ingest.cluster`)."""
 
 
+LINK = ".link"
+"""Ending of links to files whose names are not UTF-8."""
+
+
+class Place(NamedTuple):
+    """A file to read: its path in tables and where its bytes are, as `read_header` takes them."""
+
+    path: str
+    stored_in: str = ""
+    stored_at: int = 0
+    num_bytes: int | None = None
+    mtime_ns: int | None = None
+
+    @property
+    def file(self) -> str:
+        return self.stored_in or self.path
+
+
+class Found(NamedTuple):
+    """What a task read: rows, and the archives among the files with their kinds."""
+
+    rows: list[Instance]
+    archives: list[tuple[Place, str]]
+
+
 def crawl(
-    folders: Sequence[str], previous: Path, run: Mapper, on_progress: Callable[[int, int], None]
+    folders: Sequence[str],
+    previous: Path,
+    run: Mapper,
+    on_progress: Callable[[int, int], None],
+    *,
+    unpacked: Path | None = None,
+    volume_files: VolumeFiles = VolumeFiles(),
+    max_unpacked: int = MAX_UNPACKED,
 ) -> list[Instance]:
     """Rows of all files below `folders`, sorted by path and frame.
 
     `previous` is the table of the last crawl (it need not exist); `on_progress(done, all)` counts
-    files. Raises UserError for a folder that is missing, not a folder, or without a single file.
+    files and members of archives. `unpacked` is the folder for what archives unpack to, by default
+    beside `previous`; it is made, with mode 0700, when it is needed. Raises UserError for a folder
+    that is missing, not a folder, or without a single file, and where `unpacked` has no room.
     """
-    paths = _all_files(folders)
-    nameless = [path for path in paths if _escaped(path) != path]
-    paths = [path for path in paths if _escaped(path) == path]
-    known = _known(previous, paths)
-    fresh = [path for path in paths if path not in known]
-    chunks = [fresh[i : i + FILES_PER_TASK] for i in range(0, len(fresh), FILES_PER_TASK)]
-    rows = [row for path in paths if path in known for row in known[path]]
-    rows += [Instance(_escaped(p), reason=Reason.UNREADABLE, detail="name") for p in nameless]
-    done = len(paths) - len(fresh)
-    on_progress(done, len(paths))
-    for chunk, found in zip(chunks, run(read_headers, chunks), strict=True):
-        rows.extend(found)
-        done += len(chunk)
-        on_progress(done, len(paths))
+    folder = os.path.abspath(unpacked or previous.parent / "unpacked")
+    sources = Sources(tuple(map(escaped, folders)), folder, max_unpacked, volume_files)
+    places = _with_names(_all_files(folders), folder)
+    files = {place.path: place.file for place in places}
+    known = still_valid(table.read(previous) if previous.exists() else [], files, sources)
+    rows = [row for found in known.values() for row in found]
+    fresh = [place for place in places if place.path not in known]
+    count = Counter(done=len(known), all=len(files))
+    on_progress(count["done"], count["all"])
+
+    archives: list[tuple[Place, str]] = []
+    for found in run(partial(read_files, sources=sources), _chunks(fresh)):
+        rows += found.rows
+        archives += found.archives
+        count["done"] += len({row.path for row in found.rows})
+        on_progress(count["done"], count["all"])
+    names = Names([*files, *(row.path for row in rows)] if archives else ())
+    members: list[Place] = []
+    for place, verdict in _unpack_all(archives, run, sources):
+        settled, readable = _members(place, verdict, sources, names)
+        rows += settled
+        members += readable
+        count["done"] += 1 + sum(row.path != place.path for row in settled)
+        count["all"] += len(readable) + sum(row.path != place.path for row in settled)
+        on_progress(count["done"], count["all"])
+    for found in run(partial(read_members, sources=sources), _chunks(members)):
+        rows += found
+        count["done"] += len({row.path for row in found})
+        on_progress(count["done"], count["all"])
+    old = [files[p] for p, found in known.items() if any(row.path != p for row in found)]
+    _discard_unused(folder, [*old, *(place.file for place, _ in archives)], files.values())
     return sorted(_with_digests(rows, run), key=lambda row: (row.path, row.frame))
 
 
-def read_headers(paths: list[str]) -> list[Instance]:
-    """Rows of some files; the task that a worker runs."""
-    return [row for path in paths for row in read_header(path)]
+def _chunks(items: list[Place]) -> list[list[Place]]:
+    return [items[i : i + FILES_PER_TASK] for i in range(0, len(items), FILES_PER_TASK)]
+
+
+# -------------------------------------------------------------------------------- tasks
+
+
+def read_files(places: list[Place], sources: Sources) -> Found:
+    """Rows of some files; the task that a worker runs. An archive has no row yet."""
+    found = Found([], [])
+    for place in places:
+        rows, kind = _read(place, sources)
+        if kind is None:
+            found.rows.extend(rows)
+        else:
+            found.archives.append((place, kind))
+    return found
+
+
+def read_members(places: list[Place], sources: Sources) -> list[Instance]:
+    """Rows of some members of archives; the task that a worker runs."""
+    found = []
+    for place in places:
+        rows, kind = _read(place, sources)
+        nested = [replace(row, detail="an archive within an archive") for row in rows]
+        found += rows if kind is None else nested
+    return found
+
+
+def _read(place: Place, sources: Sources) -> tuple[list[Instance], str | None]:
+    """Rows of a file as DICOM, or as a volume; and, where it is neither, what archive it is."""
+    rows = read_header(*place)
+    if rows[0].reason is not Reason.NOT_DICOM:
+        return rows, None
+    root = sources.root_of(place.path)
+    volumes = read_volume_header(place.path, root, sources.volume_files, *place[1:])
+    if volumes:
+        return volumes, None
+    try:
+        with open_range(place.file, place.stored_at, rows[0].file_bytes) as stream:
+            kind = archive.archive_kind(stream, place.path)
+    except OSError as error:
+        kind = Rejection(Reason.UNREADABLE, type(error).__name__)
+    if isinstance(kind, Rejection):
+        return [replace(rows[0], reason=kind.reason, detail=kind.detail)], None
+    return rows, kind
+
+
+# -------------------------------------------------------------------------------- archives
+
+
+def _unpack_all(
+    archives: list[tuple[Place, str]], run: Mapper, sources: Sources
+) -> Iterator[tuple[Place, Rejection | None]]:
+    """Unpack archives, and say of each whether it could be read."""
+    if not archives:
+        return
+    unpack = partial(archive.unpack, folder=sources.unpacked, max_unpacked=sources.max_unpacked)
+    try:
+        _private_folder(sources.unpacked)
+        verdicts = run(unpack, [(place.file, kind) for place, kind in archives])
+        for (place, _), verdict in zip(archives, verdicts, strict=True):
+            yield place, verdict
+    except CannotUnpackError as error:
+        raise UserError(
+            f"cannot unpack archives of ingest.source into {sources.unpacked}: {error.strerror}; "
+            "make room there (or put the run folder elsewhere: --set run=FOLDER), then run the "
+            "same command again"
+        ) from None
+
+
+def _members(
+    place: Place, verdict: Rejection | None, sources: Sources, names: Names
+) -> tuple[list[Instance], list[Place]]:
+    """Rows of an archive that need no reading, and the members that do."""
+    contents = archive.contents(place.file, sources.unpacked, sources.max_unpacked)
+    if contents is None:
+        verdict = verdict or Rejection(Reason.UNREADABLE, "it changed while it was read")
+        return [_verdict_row(place, verdict)], []
+    rows = [_verdict_row(place, contents.broken)] if contents.broken else []
+    readable = []
+    for member in contents.members:
+        path = names.distinct(f"{place.path}{MEMBER}{member.name}")
+        stored_in = contents.spool if member.in_spool else place.file
+        where = Place(path, stored_in, member.at, member.length, contents.mtime_ns)
+        if member.verdict is None:
+            readable.append(where)
+        else:
+            rows.append(_verdict_row(where, member.verdict))
+    return rows, readable
+
+
+def _verdict_row(place: Place, verdict: Rejection) -> Instance:
+    size, mtime_ns = place.num_bytes, place.mtime_ns
+    with suppress(OSError):
+        if size is None or mtime_ns is None:
+            facts = os.stat(place.file)
+            size, mtime_ns = facts.st_size, facts.st_mtime_ns
+    return Instance(
+        place.path,
+        stored_in=place.stored_in,
+        stored_at=place.stored_at,
+        file_bytes=size or 0,
+        file_mtime_ns=mtime_ns or 0,
+        reason=verdict.reason,
+        detail=verdict.detail,
+    )
+
+
+def _private_folder(folder: str) -> None:
+    Path(folder).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    Path(folder).mkdir(exist_ok=True, mode=0o700)
+
+
+def _discard_unused(folder: str, archives: Iterable[str], links: Iterable[str]) -> None:
+    """Remove from the unpack folder what belongs to archives that changed or are gone, and what a
+    crash left half written."""
+    if not os.path.isdir(folder):
+        return
+    keep = {os.path.basename(link) for link in links if os.path.dirname(link) == folder}
+    for file in archives:
+        keep.update(archive.names_of(file, folder))
+    for path in Path(folder).iterdir():
+        is_ours = path.suffix in (".json", ".spool", LINK) or is_temporary(path)
+        if is_ours and path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+# -------------------------------------------------------------------------------- files
 
 
 def _all_files(folders: Sequence[str]) -> list[str]:
@@ -87,28 +277,26 @@ def walk(folder: str) -> Iterator[str]:
             yield os.path.join(root, name)
 
 
-def _escaped(path: str) -> str:
-    """The path itself, or, where it is not UTF-8 and fits no table, its bytes spelled out."""
-    return path.encode("utf-8", "backslashreplace").decode()
+def _with_names(paths: Sequence[str], folder: str) -> list[Place]:
+    """Every file with a path that fits a table: its own, or, where that is not UTF-8, its bytes
+    spelled out, and a link in the unpack folder by which the file can still be opened."""
+    names = Names()
+    return [
+        Place(names.distinct(escaped(path)), "" if escaped(path) == path else _link(path, folder))
+        for path in sorted(paths, key=lambda path: (escaped(path) != path, path))
+    ]
 
 
-def _known(previous: Path, paths: Sequence[str]) -> dict[str, list[Instance]]:
-    """Rows of the last crawl whose file has not changed since."""
-    if not previous.exists():
-        return {}
-    wanted, by_path = set(paths), defaultdict(list)
-    for row in table.read(previous):
-        if row.path in wanted:
-            by_path[row.path].append(row)
-    return {path: rows for path, rows in by_path.items() if _unchanged(rows[0])}
-
-
-def _unchanged(row: Instance) -> bool:
+def _link(path: str, folder: str) -> str:
+    target = os.fsencode(os.path.abspath(path))
+    link = os.path.join(folder, hashlib.sha256(target).hexdigest()[:32] + LINK)
     try:
-        stat = os.stat(row.path)
-    except OSError:
-        return False
-    return (stat.st_size, stat.st_mtime_ns) == (row.file_bytes, row.file_mtime_ns)
+        _private_folder(folder)
+        if not os.path.islink(link):
+            os.symlink(target, os.fsencode(link))
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}") from None
+    return link
 
 
 def _with_digests(rows: list[Instance], run: Mapper) -> list[Instance]:

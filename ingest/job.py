@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dask.utils import parse_bytes
+
 from ingest import crawl, deidentify, facts, ledger, plan, table
 from ingest.cluster import Workers
 from ingest.convert import ShardOutcome, convert_shard
@@ -149,8 +151,16 @@ def _load_tables(pipeline: Pipeline) -> _Tables:
 
 
 def _crawl(pipeline: Pipeline, workers: Workers, progress: Progress) -> list[Instance]:
-    source, previous = pipeline.ingest.source, Path(pipeline.run) / "instances.parquet"
-    instances = crawl.crawl(source, previous, workers.ordered, partial(progress, "crawl"))
+    source, run = pipeline.ingest.source, Path(pipeline.run)
+    instances = crawl.crawl(
+        source,
+        run / "instances.parquet",
+        workers.ordered,
+        partial(progress, "crawl"),
+        unpacked=run / "unpacked",
+        volume_files=pipeline.ingest.volume_files,
+        max_unpacked=parse_bytes(pipeline.ingest.max_unpacked),
+    )
     if all(i.reason is Reason.NOT_DICOM for i in instances):
         raise UserError(
             f"ingest.source: none of the {len(instances)} files in {', '.join(source)} is DICOM"

@@ -1,0 +1,108 @@
+"""What of the last crawl still holds, so that it is not read again.
+
+In: the rows of the last crawl and the files that are there now. Out: the rows of files that did not
+change. The idea: a file is judged as a whole, an archive with all its members: same size, same
+time, and where its bytes are unpacked, these still being there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ingest import archive
+from ingest.place import MEMBER
+from ingest.volume_files import is_current
+from study.records import Instance, Reason
+from study.sections import VolumeFiles
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a crawl looks, and how it reads what is no DICOM."""
+
+    folders: tuple[str, ...]
+    unpacked: str
+    """Folder for what is unpacked of archives."""
+    max_unpacked: int
+    """Bytes that one archive may unpack to."""
+    volume_files: VolumeFiles
+
+    def root_of(self, path: str) -> str:
+        """The innermost source folder that a path is in."""
+        inside = [f for f in self.folders if path.startswith(os.path.join(f, ""))]
+        return max(inside, key=len)
+
+
+def still_valid(
+    rows: Iterable[Instance], files: Mapping[str, str], sources: Sources
+) -> dict[str, list[Instance]]:
+    """Rows of earlier, by the path of their file, where that file is as it was.
+
+    `files` has the path of every file as tables show it, and where its bytes are.
+    """
+    by_file: dict[str, list[Instance]] = defaultdict(list)
+    for row in rows:
+        owner = _owner(row.path, files)
+        if owner is not None:
+            by_file[owner].append(row)
+    return {
+        path: found
+        for path, found in by_file.items()
+        if _is_as_it_was(path, files[path], found, sources)
+    }
+
+
+def _owner(path: str, files: Mapping[str, str]) -> str | None:
+    """The file that a row is of: its path, or the archive that its path begins with."""
+    if path in files:
+        return path
+    place = path.find(MEMBER)
+    while place >= 0:
+        if path[:place] in files:
+            return path[:place]
+        place = path.find(MEMBER, place + 1)
+    return None
+
+
+def _is_as_it_was(path: str, file: str, rows: list[Instance], sources: Sources) -> bool:
+    root = sources.root_of(path)
+    if any(_may_go_away(r) or not is_current(r, root, sources.volume_files) for r in rows):
+        return False
+    members = [row for row in rows if row.path != path]
+    if members:
+        return _has_members(path, file, members, sources)
+    try:
+        facts = os.stat(file)
+    except OSError:
+        return False
+    row = rows[0]
+    return (facts.st_size, facts.st_mtime_ns, file if file != path else "") == (
+        row.file_bytes,
+        row.file_mtime_ns,
+        row.stored_in,
+    )
+
+
+def _has_members(path: str, file: str, rows: list[Instance], sources: Sources) -> bool:
+    contents = archive.contents(file, sources.unpacked, sources.max_unpacked)
+    if contents is None:
+        return False
+    have = {(r.path, r.stored_in, r.stored_at, r.file_bytes, r.file_mtime_ns) for r in rows}
+    want = {
+        (path + MEMBER + m.name, stored_in, m.at, m.length, contents.mtime_ns)
+        for m in contents.members
+        for stored_in in [contents.spool if m.in_spool else file]
+    }
+    return have == want
+
+
+def _may_go_away(row: Instance) -> bool:
+    """Verdicts that another try or another setting may change: an input/output error, which is
+    given by its type alone, and a limit."""
+    if row.reason is Reason.UNREADABLE:
+        return re.fullmatch(r"\w+Error", row.detail) is not None
+    return row.reason is Reason.TOO_LARGE
