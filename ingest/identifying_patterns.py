@@ -97,14 +97,14 @@ PHONES = _any(
     r"\b(?:tele(?:phone|fon)|tel|phone|ph|pager|beeper|fax|mobile|cell|ext|extension)\b\.?\s*"
     r"(?:no\.?|number)?\s*[:#]?\s*(\+?[\d(][\d ().-]{1,16}\d)(?!\w)",
 )
-EMAILS = _any(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
+EMAILS = _any(r"\b[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,9}\b")
 URLS = _any(
     r"\b(?:https?|ftp|file)://\S*[\w/]",
     r"\bwww\.\S*[\w/]",
-    r"\b[a-z][\w-]+\.(?:org|com|net|edu|gov)\b(?:/\S*\w)?",
+    r"\b[a-z][\w-]{1,64}\.(?:org|com|net|edu|gov)\b(?:/\S*\w)?",
     r"(?<!\w)[a-z]:\\\S*\w",
     r"(?<!\S)\\\\\S*\w",
-    r"(?<![\w/])/(?:[\w.-]+/)+[\w.-]*\w",
+    r"(?<![\w/])/(?:[\w.-]{1,99}/){1,30}[\w.-]{0,99}\w",
 )
 """Addresses of the web, and paths of files."""
 UIDS = _any(r"\b[012](?:\.\d+){4,}\b")
@@ -120,8 +120,8 @@ IDS = _any(
 )
 CODES = _any(
     r"(?<![\w-])[A-Za-z]{1,4}-?\d{5,}\w*",
-    r"(?<![\w-])(?=[\w/-]*[A-Z])(?=(?:[\w/-]*?\d){5})(?=[\w/-]*\d{4})"
-    r"[A-Z0-9]+(?:[-_/][A-Z0-9]+)+(?![\w-])",
+    r"(?<![\w-])(?=[\w/-]{0,40}[A-Z])(?=(?:[\w/-]{0,40}?\d){5})(?=[\w/-]{0,40}\d{4})"
+    r"[A-Z0-9]{1,40}(?:[-_/][A-Z0-9]{1,40}){1,9}(?![\w-])",
     r"(?<![\w.])(?:\d{1,3}\.){3}\d{2,3}(?![\w.])",
     ignore_case=False,
 )
@@ -135,12 +135,12 @@ _STREET = (
     "Highway|Hwy|Terrace|STREET|AVENUE|ROAD|BOULEVARD|DRIVE|LANE"
 )
 ADDRESSES = _any(
-    rf"\b\d{{1,5}}[a-z]?\s+(?:[A-Z][\w'.-]*\s+){{1,4}}(?:{_STREET})\b\.?",
+    rf"\b\d{{1,5}}[a-z]?\s+(?:[A-Z][\w'.-]{{0,30}}\s+){{1,4}}(?:{_STREET})\b\.?",
     r"\b[A-Z]\w+(?:str\.|strasse|weg|platz|allee|gasse)\s+\d{1,4}[a-z]?\b",
     r"\b(?:P\.?\s?O\.?\s+Box)\s+\d+",
     r"\b(?:ZIP|Zip|zip|PLZ|[Pp]ostcode)(?: [Cc]ode)?:?\s*\d{5}(?:-\d{4})?\b",
-    r"(?:\b[A-Z][\w'.-]+(?:[ ][A-Z][\w'.-]+){0,2},?[ ]+)?"
-    r"\b[A-Z]{2}[ ]+\d{5}(?:-\d{4})?(?![\w,/-]*\d)",
+    r"(?:\b[A-Z][\w'.-]{1,30}(?:[ ][A-Z][\w'.-]{1,30}){0,2},?[ ]+)?"
+    r"\b[A-Z]{2}[ ]+\d{5}(?:-\d{4})?(?![\w,/-]{0,30}\d)",
     r"\bD-\d{5}(?:[ ][A-Z]\w+)?",
     ignore_case=False,
 )
@@ -149,7 +149,7 @@ _HOSPITAL = (
     "Klinikum|Krankenhaus"
 )
 HOSPITALS = _any(
-    rf"\b(?:(?:[A-Z][\w'&.-]*|of|the)[ ]+){{1,5}}(?:{_HOSPITAL})\b"
+    rf"\b(?:(?:[A-Z][\w'&.-]{{0,30}}|of|the)[ ]+){{1,5}}(?:{_HOSPITAL})\b"
     r"(?:[ ]of(?:[ ][A-Z][\w'-]+){1,3})?",
     r"\b(?:Mayo|Cleveland)[ ]Clinic\b",
     ignore_case=False,

@@ -13,7 +13,7 @@ from ingest.common_words import COMMON, PARTICLES, TITLES, words
 from ingest.spans import Span
 
 _PARTICLE = "(?:" + "|".join(sorted(PARTICLES - {"a", "e", "i", "y", "do"})) + ")"
-WORD = r"[A-Z](?:[\w']|-(?=\w))*"
+WORD = r"[A-Z](?:[\w']|-(?=\w)){0,40}"
 """A capitalised word of a name, with its hyphens and apostrophes."""
 INITIAL = r"[A-Z]\.(?![a-z])"
 _LATER = rf"(?:[ ]+(?:{INITIAL}|{WORD}|{_PARTICLE}[ ]+{WORD}))"

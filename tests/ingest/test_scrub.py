@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -259,3 +260,13 @@ def test_planted_identifiers_of_tricky_reports_are_cut(real_data: Path) -> None:
         assert not [p for p in expect.get("phi_keep", []) if p not in text], row["id"]
         checked += len(expect.get("phi", []))
     assert checked > 20
+
+
+@pytest.mark.parametrize(
+    "unit", ["A.", "A-", "/a/", "a-1/", "+1", "Dr. ", "x@", "1-", "\u00fc", "("]
+)
+def test_time_grows_with_the_length_of_a_text_not_faster(unit: str) -> None:
+    """Texts that make a backtracking pattern look at every pair of places."""
+    start = time.process_time()
+    scrub(unit * (60_000 // len(unit)), HEADER)
+    assert time.process_time() - start < 5
