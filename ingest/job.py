@@ -25,6 +25,7 @@ from ingest.convert import ShardOutcome, convert_shard
 from ingest.group import Grouping, group_study
 from ingest.reports import JoinCounts, join_counts, load_labels, load_reports
 from ingest.runfolder import write_run_tables
+from ingest.select import with_lists
 from shards.catalog import INFO_FILE, DatasetInfo, read_info
 from shards.writer import committed, discard_uncommitted, finish_dataset
 from study.config import Pipeline, fingerprint
@@ -52,6 +53,17 @@ class JobResult:
         return self.shards_written == 0
 
 
+WHICH_STUDIES = {
+    "study_dates",
+    "study_uids",
+    "study_uids_file",
+    "accession_numbers",
+    "accession_numbers_file",
+}
+"""Of `ingest.select`: like the source, they may grow from run to run, and they identify people, so
+that they have no place in a dataset's settings."""
+
+
 def shaping_settings(pipeline: Pipeline) -> dict[str, Any]:
     """The settings that shape what is in a dataset: no paths, nothing that only changes speed."""
     chosen = pipeline.ingest.model_dump(
@@ -65,6 +77,7 @@ def shaping_settings(pipeline: Pipeline) -> dict[str, Any]:
             "valid_fraction",
             "test_fraction",
         },
+        exclude={"select": WHICH_STUDIES},
     )
     return {"ingest": chosen, "shards": pipeline.shards.model_dump(mode="json")}
 
@@ -77,6 +90,10 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     """
     run, dataset = Path(pipeline.run), Path(pipeline.dataset)
     _check_places(pipeline)
+    select = with_lists(pipeline.ingest.select)
+    pipeline = pipeline.model_copy(
+        update={"ingest": pipeline.ingest.model_copy(update={"select": select})}
+    )
     tables = _load_tables(pipeline)
     shaping = shaping_settings(pipeline)
     _refuse_other_settings(dataset, run, shaping)

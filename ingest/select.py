@@ -66,11 +66,13 @@ def study_date(instance: Instance, select: Select) -> str:
 
 
 def study_uid(instance: Instance, select: Select) -> str:
+    assert not select.study_uids_file, "with_lists was not called"
     wanted = select.wanted_studies
     return "" if not wanted or instance.study_uid in wanted else "study_uids: not on the list"
 
 
 def accession_number(instance: Instance, select: Select) -> str:
+    assert not select.accession_numbers_file, "with_lists was not called"
     wanted = select.wanted_accessions
     if not wanted or instance.accession_number in wanted:
         return ""
@@ -98,15 +100,16 @@ def selected(instance: Instance, select: Select) -> Rejection | None:
 
 
 def with_lists(select: Select) -> Select:
-    """The settings with the lists of `study_uids_file` and `accession_numbers_file` read in.
+    """The settings with what the two `..._file`s list put in the place of their names.
 
     Raises UserError for a file that cannot be read or lists nothing.
     """
-    uids = _listed("study_uids_file", select.study_uids_file, select.study_uids)
-    accessions = _listed(
-        "accession_numbers_file", select.accession_numbers_file, select.accession_numbers
-    )
-    return Select(**{**select.model_dump(), "study_uids": uids, "accession_numbers": accessions})
+    lists = {
+        key: _listed(f"{key}_file", getattr(select, f"{key}_file"), getattr(select, key))
+        for key in ("study_uids", "accession_numbers")
+    }
+    files = {f"{key}_file": "" for key in lists}
+    return Select(**{**select.model_dump(), **lists, **files})
 
 
 def _listed(key: str, file: str, inline: tuple[str, ...]) -> tuple[str, ...]:
