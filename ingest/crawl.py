@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from ingest import archive, table
 from ingest.duplicates import to_compare
 from ingest.header import read_header
+from ingest.identity import deepen
 from ingest.members import Names, escaped
 from ingest.pixels import digests
 from ingest.place import MEMBER, open_range
@@ -134,7 +135,7 @@ def read_files(places: list[Place], sources: Sources) -> Found:
             found.rows.extend(rows)
         else:
             found.archives.append((place, kind))
-    return found
+    return found._replace(rows=deepen(found.rows))
 
 
 def read_members(places: list[Place], sources: Sources) -> list[Instance]:
@@ -144,7 +145,7 @@ def read_members(places: list[Place], sources: Sources) -> list[Instance]:
         rows, kind = _read(place, sources)
         nested = [replace(row, detail="an archive within an archive") for row in rows]
         found += rows if kind is None else nested
-    return found
+    return deepen(found)
 
 
 def _read(place: Place, sources: Sources) -> tuple[list[Instance], str | None]:

@@ -2,8 +2,9 @@
 
 In: rows of a crawl. Out: the same rows, one of each series enriched with what its file says about
 people, places, visits and days at any depth: they seed the scrubbing of the study's report
-(`seeds`). The reader of ordinary headers skips sequences; here a general parser reads one file a
-series. Source: DICOM PS3.15 table E.1-1, PS3.5 6.2 (PN, DA, DT).
+(`seeds`). The reader of ordinary headers skips sequences; here one file a series is walked through
+to the bottom, by `elements`, or by pydicom where it is unusual. Source: DICOM PS3.15 table E.1-1,
+PS3.5 6.2 (PN, DA, DT).
 """
 
 from __future__ import annotations
@@ -11,16 +12,29 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.datadict import DicomDictionary, tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
+from ingest import elements
+from ingest.elements import Coding, Element
 from ingest.place import open_bytes
 from study.records import Instance
 
-PER_FRAME = 0x52009230
-"""PerFrameFunctionalGroupsSequence: thousands of items that say nothing of people."""
+FUNCTIONAL_GROUPS = 0x52009229
+"""From here on there are only frames and pixels, which say nothing of people."""
+FIRST_READ, LARGEST_READ = 1 << 15, 1 << 25
+"""Bytes read at first, and at most."""
+CHARACTER_SET, TRANSFER_SYNTAX = 0x00080005, 0x00020010
+DEFLATED, BIG_ENDIAN, IMPLICIT = (
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2",
+)
 KIND_OF_VR = {"PN": "NAME", "DA": "DATE", "DT": "DATE"}
 BIRTHS = ("PatientBirthDate", "PatientBirthDateInAlternativeCalendar")
 IDS = (
@@ -61,12 +75,18 @@ PLACES = (
     "ResponsibleOrganization",
     "IssuerOfPatientID",
 )
-KIND_OF_KEYWORD = {
-    **dict.fromkeys(BIRTHS, "BIRTH"),
-    **dict.fromkeys(IDS, "ID"),
-    **dict.fromkeys(PLACES, "PLACE"),
+KIND_OF_TAG = {
+    tag: KIND_OF_VR[facts[0]] for tag, facts in DicomDictionary.items() if facts[0] in KIND_OF_VR
+} | {
+    tag_for_keyword(keyword): kind
+    for kind, keywords in (("BIRTH", BIRTHS), ("ID", IDS), ("PLACE", PLACES))
+    for keyword in keywords
 }
-"""Keywords whose values identify though their VR does not say so."""
+"""Elements whose values identify."""
+SEQUENCES = frozenset(
+    tag for tag, facts in DicomDictionary.items() if facts[0] == "SQ" and tag < FUNCTIONAL_GROUPS
+)
+WANTED = frozenset((CHARACTER_SET, *KIND_OF_TAG, *SEQUENCES))
 
 
 def deepen(rows: Sequence[Instance]) -> list[Instance]:
@@ -78,46 +98,104 @@ def deepen(rows: Sequence[Instance]) -> list[Instance]:
         series = (row.study_uid, row.series_uid)
         if row.study_uid and row.file_format == "dicom" and series not in seen:
             seen.add(series)
-            row = replace(row, identifying=tuple(sorted({*row.identifying, *_values(row)})))
+            row = replace(row, identifying=tuple(sorted({*row.identifying, *_of_file(row)})))
         result.append(row)
     return result
 
 
-def _values(row: Instance) -> set[str]:
+def _of_file(row: Instance) -> set[str]:
     try:
         with open_bytes(row, row.file_bytes) as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return identifying_values(pydicom.dcmread(stream, stop_before_pixels=True, force=True))
+            return read(stream, row.file_bytes)
     except Exception:  # pydicom raises what its input makes it raise; the crawl has said so already
         return set()
 
 
+def read(stream: BinaryIO, size: int) -> set[str]:
+    """All identifying values of a file as KIND=VALUE. Raises whatever pydicom raises."""
+    num_bytes = FIRST_READ
+    while num_bytes <= LARGEST_READ:
+        stream.seek(0)
+        try:
+            return set(_walk_file(stream.read(num_bytes), size))
+        except elements.NeedMore:
+            if num_bytes >= size:
+                break
+            num_bytes *= 8
+        except (elements.Unusual, LookupError, ValueError):
+            break
+    stream.seek(0)
+    return identifying_values(pydicom.dcmread(stream, stop_before_pixels=True, force=True))
+
+
+def _walk_file(data: bytes, size: int) -> Iterator[str]:
+    if data[128:132] != b"DICM":
+        raise elements.Unusual
+    meta, start = elements.find(
+        data, 132, size, elements.EXPLICIT, frozenset((TRANSFER_SYNTAX,)), 0x00030000
+    )
+    if TRANSFER_SYNTAX not in meta:
+        raise elements.Unusual
+    syntax = _bytes(data, meta[TRANSFER_SYNTAX]).decode("ascii", "replace").strip(" \0")
+    if syntax == DEFLATED:
+        raise elements.Unusual
+    coding = Coding(">" if syntax == BIG_ENDIAN else "<", syntax != IMPLICIT)
+    yield from _walk_bytes(data, start, size, coding, FUNCTIONAL_GROUPS, ["iso8859"])
+
+
+def _walk_bytes(
+    data: bytes, start: int, end: int, coding: Coding, stop: int, encodings: list[str]
+) -> Iterator[str]:
+    found, _ = elements.find(data, start, end, coding, WANTED, stop)
+    if CHARACTER_SET in found:
+        names = _bytes(data, found[CHARACTER_SET]).decode("ascii").strip(" \0").split("\\")
+        encodings = convert_encodings(names)
+    for tag, element in found.items():
+        if tag in SEQUENCES:
+            inner = elements.inner(coding, element.vr)
+            for begin, stop_at in elements.items(data, element, coding):
+                yield from _walk_bytes(data, begin, stop_at, inner, 0xFFFFFFFF, encodings)
+        elif tag in KIND_OF_TAG:
+            raw = _bytes(data, element)
+            is_name = KIND_OF_TAG[tag] == "NAME"
+            text = decode_bytes(raw, encodings, PN_DELIMS if is_name else TEXT_VR_DELIMS)
+            yield from _marked(KIND_OF_TAG[tag], text.split("\\"))
+
+
+def _bytes(data: bytes, element: Element) -> bytes:
+    if element.length < 0:
+        raise elements.Unusual
+    return data[element.start : element.start + element.length]
+
+
 def identifying_values(dataset: Dataset) -> set[str]:
-    """All identifying values of a data set as KIND=VALUE."""
+    """All identifying values of a data set of pydicom as KIND=VALUE."""
     return set(_walk(dataset))
 
 
 def _walk(dataset: Dataset) -> Iterator[str]:
     for tag in list(dataset.keys()):
-        if tag == PER_FRAME:
+        if tag not in WANTED:
             continue
         try:
-            element = dataset[tag]
-            value = element.value
+            value = dataset[tag].value
         except Exception:  # one element that cannot be parsed
             continue
-        if element.VR == "SQ":
+        if tag in SEQUENCES:
             for item in value or ():
                 yield from _walk(item)
-            continue
-        kind = KIND_OF_KEYWORD.get(element.keyword) or KIND_OF_VR.get(element.VR)
-        if kind:
-            yield from (f"{kind}={text}" for text in _texts(value))
+        elif tag in KIND_OF_TAG:
+            yield from _marked(KIND_OF_TAG[tag], _texts(value))
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> list[str]:
     many = value if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [value]
-    for one in many:
-        text = "" if one is None or isinstance(one, bytes) else str(one).replace("\0", "").strip()
-        if text:
-            yield text
+    return ["" if one is None or isinstance(one, bytes) else str(one) for one in many]
+
+
+def _marked(kind: str, texts: Sequence[str]) -> Iterator[str]:
+    for text in texts:
+        plain = text.replace("\0", "").strip()
+        if plain:
+            yield f"{kind}={plain}"

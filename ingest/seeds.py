@@ -156,7 +156,7 @@ def _spellings(part: str) -> set[str]:
 def _add_id(seeds: Seeds, value: str) -> None:
     put_together = _put_together(value)
     is_year = re.fullmatch(r"(?:19|20)\d\d", put_together) is not None
-    if len(put_together) >= SHORTEST_ID and not is_year:
+    if len(put_together) >= SHORTEST_ID and not is_year and put_together not in COMMON:
         stripped = put_together.lstrip("0")
         seeds.ids.add(stripped if len(stripped) >= SHORTEST_ID else put_together)
 

@@ -268,5 +268,5 @@ def test_planted_identifiers_of_tricky_reports_are_cut(real_data: Path) -> None:
 def test_time_grows_with_the_length_of_a_text_not_faster(unit: str) -> None:
     """Texts that make a backtracking pattern look at every pair of places."""
     start = time.process_time()
-    scrub(unit * (60_000 // len(unit)), HEADER)
-    assert time.process_time() - start < 5
+    scrub(unit * (20_000 // len(unit)), HEADER)
+    assert time.process_time() - start < 3
