@@ -1,25 +1,31 @@
 """One task of the job: the studies of a shard -> samples, one study at a time; memory is bounded by
 one study.
 
-In: a `ShardTask`. Out: a committed shard, and a small `ShardOutcome` about what failed.
+In: a `ShardTask`. Out: a committed shard, and a small `ShardOutcome` about what failed. Files are
+read in a child process, one for every thread that converts, so that a file that crashes or hangs a
+decoder costs one scan.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import SimpleITK as sitk
+from dask.utils import parse_bytes
 
 from ingest.grid import to_grid
-from ingest.pixels import UndecodableError, read_volume
+from ingest.pixels import read_volume
 from ingest.plan import ShardTask, StudyTask
+from ingest.supervise import Limits, Supervised
+from ingest.undecodable import UndecodableError
 from ingest.volume import straighten
 from shards.writer import ShardWriter
 from study.records import Reason, Scan, Study
-from study.sections import Grid, Intensity
+from study.sections import Grid, IngestSpeed, Intensity
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,22 @@ class ShardOutcome:
         )
 
 
+def limits_of(speed: IngestSpeed) -> Limits:
+    """What reading one volume may take, from the settings."""
+    return Limits(cpu_s=speed.decode_cpu_s, memory_bytes=parse_bytes(speed.decode_memory))
+
+
+USUAL_LIMITS = limits_of(IngestSpeed())
+
+
 def convert_shard(
-    task: ShardTask, dataset: str, outcomes: str, compression: str, grid: Grid, intensity: Intensity
+    task: ShardTask,
+    dataset: str,
+    outcomes: str,
+    compression: str,
+    grid: Grid,
+    intensity: Intensity,
+    limits: Limits = USUAL_LIMITS,
 ) -> ShardOutcome:
     """Make and commit a shard. Raises OSError, and leaves nothing committed, when reading or
     writing fails."""
@@ -85,7 +105,7 @@ def convert_shard(
     samples = 0
     with ShardWriter(Path(dataset), task.shard, compression, content=task.content) as writer:
         for study_task in task.studies:
-            study, failed = convert_study(study_task, grid, intensity)
+            study, failed = convert_study(study_task, grid, intensity, limits)
             failures.extend(failed)
             if isinstance(study, Reason):
                 rejected[study_task.study_uid] = study
@@ -101,14 +121,14 @@ def convert_shard(
 
 
 def convert_study(
-    task: StudyTask, grid: Grid, intensity: Intensity
+    task: StudyTask, grid: Grid, intensity: Intensity, limits: Limits = USUAL_LIMITS
 ) -> tuple[Study | Reason, list[ScanFailure]]:
     """The sample of a study, or the reason why there is none; and the volumes that failed."""
     if task.reason is not None:
         return task.reason, []
     scans: list[Scan] = []
     failures: list[ScanFailure] = []
-    for made in _scans(task, grid, intensity):
+    for made in _scans(task, grid, intensity, _supervised(limits)):
         if isinstance(made, ScanFailure):
             failures.append(made)
         else:
@@ -128,10 +148,26 @@ def convert_study(
     return study, failures
 
 
-def _scans(task: StudyTask, grid: Grid, intensity: Intensity) -> Iterator[Scan | ScanFailure]:
+_of_thread = threading.local()
+
+
+def _supervised(limits: Limits) -> Supervised:
+    """The child process of this thread: made once, ended with the interpreter."""
+    limits_then, child = getattr(_of_thread, "child", (None, None))
+    if child is None or limits_then != limits:
+        if child is not None:
+            child.close()
+        child = Supervised(limits)
+        _of_thread.child = limits, child
+    return child
+
+
+def _scans(
+    task: StudyTask, grid: Grid, intensity: Intensity, child: Supervised
+) -> Iterator[Scan | ScanFailure]:
     for number, (plan, digest) in enumerate(zip(task.plans, task.digests, strict=True)):
         try:
-            volume = straighten(read_volume(plan), plan)
+            volume = straighten(child.call(read_volume, plan), plan)
             scans = to_grid(volume, plan.modality, grid, intensity)
         except UndecodableError as error:
             yield ScanFailure(task.study_uid, number, error.reason, error.detail)

@@ -21,7 +21,7 @@ from dask.utils import parse_bytes
 
 from ingest import crawl, deidentify, facts, ledger, plan, table
 from ingest.cluster import Workers
-from ingest.convert import ShardOutcome, convert_shard
+from ingest.convert import ShardOutcome, convert_shard, limits_of
 from ingest.group import Grouping, group_study
 from ingest.reports import JoinCounts, join_counts, load_labels, load_reports
 from ingest.runfolder import write_run_tables
@@ -287,6 +287,7 @@ def _convert(
         compression=pipeline.shards.compression,
         grid=pipeline.ingest.grid,
         intensity=pipeline.ingest.intensity,
+        limits=limits_of(pipeline.ingest.speed),
         retries=pipeline.ingest.speed.max_retries,
     )
     by_number = {task.shard: task for task in missing}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -170,7 +170,7 @@ def _parse(source: Source, start: int, syntax: str, coding: Coding) -> PixelHead
         element = found[OFFSETS]
         raw = data[element.start : element.start + element.length // 8 * 8]
         offsets = tuple(int(n) for n in np.frombuffer(raw, "<u8"))
-    top = _transform(data, found, coding)
+    top = _transform(data, found)
     rescale = _frame_rescale(data, found, coding, top) if _has_groups(found) else lambda _: top
     photometric = _text(data, found[PHOTOMETRIC]) if PHOTOMETRIC in found else ""
     where = at, -1 if length == UNDEFINED else length, vr
@@ -248,14 +248,22 @@ def _number(data: bytes, element: Element, coding: Coding, keyword: str) -> int:
     return int(struct.unpack_from(coding.order + "H", data, element.start)[0])
 
 
-def _transform(
-    data: bytes, found: Mapping[int, Element], coding: Coding
-) -> tuple[float | None, float | None]:
+def _transform(data: bytes, found: Mapping[int, Element]) -> tuple[float | None, float | None]:
     slope, intercept = (
-        float(_text(data, found[tag])) if tag in found and _text(data, found[tag]) else None
+        _decimal(data[found[tag].start : found[tag].start + found[tag].length])
+        if tag in found
+        else None
         for tag in (SLOPE, INTERCEPT)
     )
     return slope, intercept
+
+
+def _decimal(value: bytes) -> float | None:
+    """One decimal string; None where it is empty. Several values are a broken file: which one?"""
+    text = value.decode("latin-1").strip(" \0")
+    if "\\" in text:
+        raise damaged(f"a rescale of several values: {text}")
+    return float(text) if text else None
 
 
 def _settled(rescale: Callable[[int], tuple[float | None, float | None]]) -> Rescale:
@@ -329,7 +337,7 @@ def _group_transform(
         sequence = found[TRANSFORMATION]
         for inner_start, inner_end in items(data, sequence, coding):
             values, _ = find(data, inner_start, inner_end, coding, RESCALE, SLOPE + 1)
-            return _transform(data, values, coding)
+            return _transform(data, values)
     return None, None
 
 
@@ -397,5 +405,7 @@ def _dataset_rescale(dataset: Any, frame: int) -> tuple[float | None, float | No
     for keyword in ("RescaleSlope", "RescaleIntercept"):
         values = [place.get(keyword) for place in [*places, dataset]]
         first = next((value for value in values if value not in (None, "")), None)
-        chosen.append(None if first is None else float(np.ravel(first)[0]))
+        if isinstance(first, Sequence) and not isinstance(first, str):
+            raise damaged(f"a rescale of several values: {first}")
+        chosen.append(None if first is None else float(first))
     return chosen[0], chosen[1]
