@@ -1,6 +1,6 @@
-"""`dicom2clip ingest`: what became of the files of a pipeline.
+"""`dicom2clip ingest`: what became of the files of a pipeline, and the plain converter.
 
-In: a pipeline's name. Out: tables for people, or JSON.
+In: a pipeline's name, or folders. Out: tables for people, or JSON.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ingest import ledger
-from study.config import Pipeline, default_file, load_pipeline
-from study.errors import UserError
-from study.records import FAILURE_REASONS
+from ingest import explain as explanation
+from ingest import ledger, native_job, table
+from ingest.runfolder import read_plans
+from study.config import Pipeline, default_file, ingest_settings, load_pipeline, pipeline_names
+from study.errors import EXIT_DONE, EXIT_REJECTED, UserError
+from study.progress import Bars
+from study.records import FAILURE_REASONS, Instance
+
+EVERY_VOLUME = 1_000_000_000
 
 app = typer.Typer(no_args_is_help=True, help="Look into an ingestion: what became of every file.")
 
@@ -53,14 +58,18 @@ def status(
     if as_json:
         typer.echo(json.dumps(sums.as_json()))
         return
-    table = Table(title=f"{sums.files} files, {sums.images} images", title_justify="left")
-    table.add_column("status or reason")
-    table.add_column("images", justify="right")
+    _print_sums(sums)
+
+
+def _print_sums(sums: ledger.LedgerSums) -> None:
+    grid = Table(title=f"{sums.files} files, {sums.images} images", title_justify="left")
+    grid.add_column("status or reason")
+    grid.add_column("images", justify="right")
     for state, count in sums.by_status.items():
-        table.add_row(state, f"{count:,}", style="bold")
+        grid.add_row(state, f"{count:,}", style="bold")
     for reason, count in sums.by_reason.items():
-        table.add_row(f"  {reason}", f"{count:,}")
-    Console().print(table)
+        grid.add_row(f"  {reason}", f"{count:,}")
+    Console().print(grid)
 
 
 @app.command()
@@ -82,3 +91,109 @@ def failed(
     for row in bad:
         typer.echo(f"{row.reason}  {row.path}  {row.detail}")
     typer.echo(f"{len(bad)} of {len(rows)} images failed")
+
+
+@app.command()
+def explain(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH|SERIES_UID", help="A file, a folder, an archive, or a SeriesInstanceUID."
+        ),
+    ],
+    name: Annotated[
+        str,
+        typer.Option("--pipeline", "-p", help="Look in this pipeline's run; else in all of them."),
+    ] = "",
+    folder: Annotated[
+        Path | None,
+        typer.Option("--run", help="Look in this run folder, or OUT of `ingest nifti`."),
+    ] = None,
+    config: ConfigFile | None = None,
+    overrides: Overrides = [],
+    as_json: AsJson = False,
+) -> None:
+    """What became of a file or a series, and why, in words."""
+    config = config or default_file()
+    names = [name] if name else list(pipeline_names(config))
+    runs = [folder] if folder else [Path(load_pipeline(config, n, overrides).run) for n in names]
+    ledgers = [run for run in dict.fromkeys(runs) if (run / "ledger.parquet").exists()]
+    if not ledgers:
+        raise UserError(
+            f"no ledger in {', '.join(str(r) for r in runs)}: nothing has been ingested there yet"
+        )
+    for run in ledgers:
+        what, rows = explanation.find(ledger.read(run / "ledger.parquet"), target)
+        if rows:
+            break
+    else:
+        raise UserError(
+            f"{target} is no file, folder or SeriesInstanceUID in the ledgers of "
+            f"{', '.join(str(run) for run in ledgers)}"
+        )
+    paths = {row.path for row in rows[:1000]} if what == "file" else set()
+    found = explanation.explain(
+        target,
+        what,
+        rows,
+        read_plans(run),
+        {(i.path, i.frame): i for i in _instances(run) if i.path in paths},
+    )
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+        return
+    for line in found.sentences:
+        typer.echo(line)
+
+
+def _instances(run: Path) -> list[Instance]:
+    file = run / "instances.parquet"
+    return table.read(file) if file.exists() else []
+
+
+@app.command()
+def nifti(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, read to any depth.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder to write into.")],
+    min_slices: Annotated[int, typer.Option(min=1, help="Fewer make no volume.")] = 4,
+    max_volumes: Annotated[
+        int, typer.Option(min=0, help="Of a 4D series, evenly chosen; 0 writes all.")
+    ] = 0,
+    max_missing_slices: Annotated[
+        int, typer.Option(min=0, help="Holes that a volume may have.")
+    ] = 0,
+    gzip: Annotated[bool, typer.Option("--gz", help="Write .nii.gz.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per CPU.")] = 0,
+    overrides: Annotated[
+        list[str],
+        typer.Option(
+            "--set", help="key=value of a pipeline's ingest section, e.g. rules.max_voxels=1e8."
+        ),
+    ] = [],
+    as_json: AsJson = False,
+) -> None:
+    """One NIfTI file a scan on its native grid, with volumes.parquet and ledger.parquet."""
+    settings = ingest_settings(
+        [
+            f"rules.min_slices={min_slices}",
+            f"rules.max_volumes_per_series={max_volumes or EVERY_VOLUME}",
+            f"rules.max_missing_slices={max_missing_slices}",
+            f"speed.workers={workers}",
+            *overrides,
+        ]
+    )
+    titles = {"crawl": "reading headers", "volumes": "writing volumes"}
+    with Bars(Console(stderr=True, quiet=as_json), titles) as bars:
+        done = native_job.convert(source, out, settings, gzip, bars)
+    facts = {
+        "out": str(out),
+        "volumes": done.volumes,
+        "studies": done.studies,
+        "ledger": done.sums.as_json(),
+    }
+    if as_json:
+        typer.echo(json.dumps(facts))
+    else:
+        _print_sums(done.sums)
+        typer.echo(f"{done.volumes} volumes of {done.studies} studies in {out}")
+    raise typer.Exit(EXIT_REJECTED if done.sums.failures else EXIT_DONE)

@@ -11,13 +11,13 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
-
-import dask
-from distributed import Client, KilledWorker, LocalCluster, as_completed
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from study.errors import UserError
 from study.sections import IngestSpeed
+
+if TYPE_CHECKING:  # dask takes half a second to import: only who starts workers pays
+    from distributed import Client, LocalCluster
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -70,6 +70,8 @@ class Workers:
         first = next(queue, None)
         if first is None:
             return
+        from distributed import KilledWorker, as_completed
+
         client = self._connect()
         window = TASKS_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         flying = as_completed([client.submit(function, first, pure=False)], raise_errors=False)
@@ -89,6 +91,9 @@ class Workers:
             yield result
 
     def _connect(self) -> Client:
+        import dask
+        from distributed import Client, LocalCluster
+
         if self._client is None:
             for name in (
                 "distributed",

@@ -86,6 +86,25 @@ def load_pipeline(file: Path, name: str, overrides: Sequence[str] = ()) -> Pipel
         raise UserError(_explain(error, file, name, where)) from None
 
 
+def ingest_settings(overrides: Sequence[str] = ()) -> Ingest:
+    """The ingest section without a pipeline: its defaults with `overrides` ("rules.min_slices=1").
+
+    Raises UserError for unknown keys and values that do not fit.
+    """
+    settings: dict[str, Any] = {}
+    for override in overrides:
+        path, value = _parse_override(override)
+        _put(settings, path, value, override)
+    try:
+        return Ingest(**settings)
+    except ValidationError as error:
+        lines = "; ".join(
+            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise UserError(f"--set {lines}") from None
+
+
 def pipeline_names(file: Path) -> dict[str, str]:
     """Names and descriptions of all pipelines in `file`, in its order."""
     pipelines, _ = _read_yaml(file)

@@ -36,6 +36,22 @@ def _read_day(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_read_day)]
 
 
+Size = Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")]
+"""A number of bytes, as in 200GB or 1.5 GiB."""
+
+
+def size_bytes(text: str) -> int:
+    """Bytes of a `Size`.
+
+    >>> size_bytes("1.5 GB"), size_bytes("2GiB")
+    (1500000000, 2147483648)
+    """
+    unit = text.strip().lstrip("0123456789. ")
+    power = "kMGT".index(unit[0]) + 1
+    base = 1024 if unit[1] == "i" else 1000
+    return int(float(text.strip().removesuffix(unit)) * base**power)
+
+
 class Section(BaseModel):
     """Frozen, strict about unknown keys; docstrings of fields become their descriptions."""
 
@@ -163,6 +179,11 @@ class Intensity(Section):
     @classmethod
     def _widths(cls, windows: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
         for name, (_, width) in windows.items():
+            if not re.fullmatch(r"[A-Za-z][A-Za-z_ -]{0,30}\d{0,3}", name):
+                raise ValueError(
+                    f"window {name!r}: a name has letters, then up to three digits; it stands in "
+                    "the dataset"
+                )
             if not width > 0:
                 raise ValueError(
                     f"window {name!r} has width {width}; a width is a positive number of HU"
@@ -212,14 +233,14 @@ class IngestSpeed(Section):
     """Worker processes; 0 takes one per CPU."""
     scheduler: str = ""
     """Address of a running dask scheduler (tcp://...); empty starts a cluster on this machine."""
-    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")] = "2GB"
+    memory_limit: Size = "2GB"
     """Of one worker."""
     max_retries: Annotated[int, Field(ge=0)] = 2
     """Times a shard is tried again after an input/output error."""
     decode_cpu_s: Annotated[float, Field(gt=0)] = 120.0
     """CPU seconds that reading one volume may take in the decoding process; more, twice, rejects it
     as DECODE_TIMEOUT."""
-    decode_memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")] = "6GB"
+    decode_memory: Size = "6GB"
     """Address space of the decoding process; a volume that needs more, twice, is DECODE_MEMORY."""
 
 
@@ -238,7 +259,7 @@ class Ingest(Section):
     themselves (modality, plane, contrast, slices): for trying a folder out that has no reports."""
     columns: Columns = Columns()
     volume_files: VolumeFiles = VolumeFiles()
-    max_unpacked: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")] = "200GB"
+    max_unpacked: Size = "200GB"
     """Bytes that one compressed archive may unpack to (into the run folder's `unpacked`); a larger
     one is TOO_LARGE."""
     without_report: Literal["keep", "reject"] = "keep"

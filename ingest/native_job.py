@@ -1,0 +1,138 @@
+"""The converter's job: crawl, group, write one NIfTI file a scan, and the books.
+
+In: a folder and a few settings. Out: what `ingest.native` says. No dataset, no key, no texts: the
+tables hold UIDs and paths, and are for people who may see them. Small folders are read in this
+process; dask workers are started only where there are files enough to be worth their start.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ingest import ledger, native
+from ingest.cluster import Workers
+from ingest.crawl import crawl
+from ingest.group import group_study
+from ingest.supervise import Limits
+from study.errors import UserError
+from study.records import Instance, Reason, ScanPlan, Status
+from study.sections import Ingest, size_bytes
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(stage, done, all); stages are "crawl" and "volumes"."""
+
+SMALL = 16
+"""Tasks of files up to which no workers are started."""
+BOOKS = ("volumes.parquet", "ledger.parquet")
+UNPACKED = ".unpacked"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion did."""
+
+    volumes: int
+    studies: int
+    sums: ledger.LedgerSums
+
+
+def convert(source: Path, out: Path, settings: Ingest, gzip: bool, progress: Progress) -> Converted:
+    """Convert all scans below `source` into `out`.
+
+    Raises UserError: a source that is missing or empty, an `out` with other things in it, or either
+    within the other.
+    """
+    source, out = source.resolve(), out.resolve()
+    _check(source, out)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        return _convert(source, out, settings, gzip, progress)
+    finally:
+        shutil.rmtree(out / UNPACKED, ignore_errors=True)
+
+
+def _convert(
+    source: Path, out: Path, settings: Ingest, gzip: bool, progress: Progress
+) -> Converted:
+    instances = _crawl(source, out, settings, progress)
+    plans, rows = _group(instances, settings)
+    ledger.check(rows, instances)
+    wanted = native.named(plans, ".nii.gz" if gzip else ".nii")
+    _discard_old(out, {item.name for item in wanted})
+    ledger.write(out / "ledger.parquet", rows)
+    speed = settings.speed
+    volumes, failed = native.write_volumes(
+        wanted,
+        out,
+        Limits(speed.decode_cpu_s, size_bytes(speed.decode_memory)),
+        min(speed.workers or len(os.sched_getaffinity(0)), max(1, len(wanted))),
+        partial(progress, "volumes"),
+    )
+    rows = ledger.with_outcomes(rows, failed, {})
+    native.write_table(out / "volumes.parquet", volumes)
+    ledger.write(out / "ledger.parquet", rows)
+    return Converted(len(volumes), len({v["study_uid"] for v in volumes}), ledger.sums(rows))
+
+
+def _check(source: Path, out: Path) -> None:
+    if out == source or out in source.parents or source in out.parents:
+        raise UserError(f"SRC and OUT must be apart; found {source} and {out}")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"OUT: {out} is not a folder")
+    if out.is_dir() and not (out / "ledger.parquet").exists() and any(out.iterdir()):
+        raise UserError(f"OUT: {out} holds other files; give a new or empty folder")
+
+
+def _discard_old(out: Path, names: set[str]) -> None:
+    """Remove volumes of an earlier conversion that this one does not make, and what was left half
+    written."""
+    for file in out.iterdir():
+        is_volume = file.name.endswith((".nii", ".nii.gz")) and file.name not in names
+        if is_volume or file.name.endswith(".partial"):
+            file.unlink()
+
+
+def _crawl(source: Path, out: Path, settings: Ingest, progress: Progress) -> list[Instance]:
+    with Workers(settings.speed) as workers:
+
+        def run(function: Callable[[Any], Any], items: list[Any]) -> Iterable[Any]:
+            if len(items) <= SMALL:
+                return map(function, items)
+            return workers.ordered(function, items)
+
+        return crawl(
+            [str(source)],
+            out / "no table",
+            run,
+            partial(progress, "crawl"),
+            unpacked=out / UNPACKED,
+            volume_files=settings.volume_files,
+            max_unpacked=size_bytes(settings.max_unpacked),
+        )
+
+
+def _group(
+    instances: list[Instance], settings: Ingest
+) -> tuple[list[tuple[int, ScanPlan]], list[ledger.LedgerRow]]:
+    """(scan number, plan) of all studies, and a ledger row for every image."""
+    by_study: dict[str, list[Instance]] = defaultdict(list)
+    for instance in instances:
+        by_study[instance.study_uid].append(instance)
+    nowhere = by_study.pop("", [])
+    rows = [
+        ledger.row_for(i, Status.REJECTED, i.reason or Reason.MISSING_UID, i.detail)
+        for i in nowhere
+    ]
+    plans: list[tuple[int, ScanPlan]] = []
+    for _, found in sorted(by_study.items()):
+        grouping = group_study(found, settings.select, settings.rules)
+        plans.extend(enumerate(grouping.plans))
+        rows.extend(grouping.rows)
+    return plans, sorted(rows, key=lambda row: (row.path, row.frame))
