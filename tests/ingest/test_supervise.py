@@ -1,0 +1,204 @@
+"""Whatever a call does to its process, the caller gets a result, an exception, or a reason."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import victims
+
+from ingest.supervise import KEPT_MEMORY, Limits, Supervised
+from ingest.undecodable import UndecodableError
+from study.records import Reason
+
+LIMITS = Limits(cpu_s=0.3, memory_bytes=1 << 30, wall_s=60)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Supervised]:
+    with Supervised(LIMITS) as child:
+        yield child
+
+
+def open_files() -> int:
+    return psutil.Process().num_fds()
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
+
+
+def test_results_come_back_as_they_are(shared: Supervised) -> None:
+    for value in (None, 5, "text", [1, {"a": (2, 3)}], b"\0" * 100_000):
+        assert shared.call(victims.echo, value) == value
+
+
+@pytest.mark.parametrize("kind", ["i2", "i4", "f4", "u1", ">i2"])
+def test_arrays_come_back_whole_and_writable(shared: Supervised, kind: str) -> None:
+    found = shared.call(victims.array, (3, 40, 50), kind)
+    expected = victims.array((3, 40, 50), kind)
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, expected)
+    found[:] = 0
+
+
+def test_an_array_outlives_the_next_call(shared: Supervised) -> None:
+    first = shared.call(victims.array, (100,), "i4")
+    shared.call(victims.echo, np.zeros(100, np.int32))
+    assert np.array_equal(first, np.arange(100))
+
+
+def test_several_empty_and_large_arrays(shared: Supervised) -> None:
+    large = KEPT_MEMORY // 4 + 1
+    value = [np.zeros(0), np.arange(5), np.ones((2, 0)), np.full(large, 7, np.int32)]
+    found = shared.call(victims.echo, value)
+    assert all(np.array_equal(a, b) for a, b in zip(found, value, strict=True))
+
+
+def test_one_process_serves_all_calls(shared: Supervised) -> None:
+    first = shared.call(victims.process_id)
+    assert first != os.getpid()
+    assert shared.call(victims.process_id) == first
+
+
+def test_exceptions_are_themselves(shared: Supervised) -> None:
+    before = shared.call(victims.process_id)
+    with pytest.raises(OSError, match="stale") as disk:
+        shared.call(victims.no_such_file, "/x")
+    assert (disk.value.errno, disk.value.filename) == (errno.ESTALE, "/x")
+    with pytest.raises(UndecodableError) as broken:
+        shared.call(victims.undecodable)
+    assert (broken.value.reason, broken.value.detail) == (Reason.UNDECODABLE_PIXELS, "frame 3")
+    with pytest.raises(RuntimeError, match="LocalError: 1 and 2"):
+        shared.call(victims.odd_error)
+    with pytest.raises(Exception, match="pickle"):
+        shared.call(victims.unpicklable)
+    assert shared.call(victims.process_id) == before
+
+
+@pytest.mark.parametrize(
+    ("breach", "reason", "detail"),
+    [
+        (victims.segfault, Reason.DECODE_CRASH, "SIGSEGV"),
+        (victims.abort_with_words, Reason.DECODE_CRASH, "SIGABRT: fatal: the codestream bites"),
+        (victims.exits, Reason.DECODE_CRASH, "exit status 3"),
+        (victims.killed, Reason.DECODE_MEMORY, "SIGKILL"),
+        (victims.loops, Reason.DECODE_TIMEOUT, "0.3 s of CPU time"),
+        (victims.allocates, Reason.DECODE_MEMORY, "1073741824 bytes"),
+    ],
+)
+def test_a_breach_is_a_reason_and_the_next_call_works(
+    shared: Supervised, breach: Callable[[], None], reason: Reason, detail: str
+) -> None:
+    files, before = open_files(), shared.call(victims.process_id)
+    with pytest.raises(UndecodableError) as error:
+        shared.call(breach)
+    assert error.value.reason is reason
+    assert detail in error.value.detail
+    assert shared.call(victims.process_id) != before
+    assert not psutil.pid_exists(before)
+    assert open_files() == files
+
+
+def test_a_call_that_sleeps_for_ever_ends() -> None:
+    with Supervised(Limits(cpu_s=100, memory_bytes=1 << 30, wall_s=0.3)) as child:
+        with pytest.raises(UndecodableError) as error:
+            child.call(victims.sleeps)
+        assert error.value.reason is Reason.DECODE_TIMEOUT
+        assert child.call(victims.echo, 1) == 1
+
+
+def test_one_breach_alone_is_forgiven(shared: Supervised, tmp_path: Path) -> None:
+    assert shared.call(victims.crashes_once, str(tmp_path / "mark")) == "second try"
+
+
+def test_cpu_time_is_that_of_one_call(shared: Supervised) -> None:
+    before = shared.call(victims.process_id)
+    for _ in range(3):
+        assert shared.call(victims.works, 0.2) == "done"
+    assert shared.call(victims.process_id) == before
+
+
+def test_noise_of_decoders_goes_nowhere(
+    shared: Supervised, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert shared.call(victims.chatters, 50) == 50
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_child_that_died_between_calls_is_no_breach(shared: Supervised) -> None:
+    psutil.Process(shared.call(victims.process_id)).kill()
+    time.sleep(0.05)
+    assert shared.call(victims.echo, 1) == 1
+
+
+def test_nothing_is_left_open() -> None:
+    files, before = open_files(), children()
+    for _ in range(2):
+        with Supervised(LIMITS) as child:
+            child.call(victims.echo, np.zeros(10))
+    child = Supervised(LIMITS)
+    child.call(victims.echo, 1)
+    del child
+    assert children() == before
+    assert open_files() == files
+
+
+def test_threads_have_children_of_their_own() -> None:
+    found: dict[int, list[int]] = {}
+
+    def work(number: int) -> None:
+        with Supervised(LIMITS) as child:
+            found[number] = [child.call(victims.echo, number * 100 + n) for n in range(20)]
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {n: [n * 100 + m for m in range(20)] for n in range(2)}
+
+
+ORPHAN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import victims
+from ingest.supervise import Limits, Supervised
+child = Supervised(Limits(1000, 1 << 30))
+print(child.call(victims.process_id), flush=True)
+child.call(victims.{what})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+@pytest.mark.parametrize("what", ["loops", "sleeps"])
+def test_a_busy_child_dies_with_its_parent(what: str) -> None:
+    command = [sys.executable, "-c", ORPHAN.format(what=what), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        time.sleep(0.1)
+        assert psutil.pid_exists(pid)
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_limit_that_lets_nothing_start_says_so() -> None:
+    with (
+        Supervised(Limits(cpu_s=1, memory_bytes=1 << 20)) as child,
+        pytest.raises(OSError, match="no decoding process starts") as error,
+    ):
+        child.call(victims.echo, 1)
+    assert error.value.errno == errno.ECHILD
