@@ -97,7 +97,7 @@ def _image(header: Any) -> NiftiImage | Rejection:
         return Rejection(Reason.DERIVED_MAP, "labels")
     try:
         dtype = header.get_data_dtype()
-    except nibabel.spatialimages.HeaderDataError:
+    except (KeyError, nibabel.spatialimages.HeaderDataError):
         return Rejection(Reason.UNSUPPORTED_PHOTOMETRIC, f"data type {int(header['datatype'])}")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         return Rejection(Reason.UNSUPPORTED_PHOTOMETRIC, f"data type {dtype}")
