@@ -162,8 +162,10 @@ def _on_grid(gaps: np.ndarray, multiples: np.ndarray) -> bool:
     """True when the positions fit an even grid (with places left empty) within a rounding error."""
     at = np.concatenate([[0.0], np.cumsum(gaps)])
     index = np.concatenate([[0.0], np.cumsum(multiples)])
-    slope, start = np.polyfit(index, at, 1)
-    return bool((np.abs(at - (start + slope * index)) <= min(ROUNDING_MM, slope / 4)).all())
+    middle = index - index.mean()
+    slope = float(middle @ at / (middle @ middle))
+    rest = at - at.mean() - slope * middle  # least squares
+    return bool((np.abs(rest) <= min(ROUNDING_MM, slope / 4)).all())
 
 
 def _holes(multiples: np.ndarray) -> tuple[int, ...]:
