@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shards import allowed
-from study.records import Instance
+from study.records import Instance, Scan
 
 OPEN_SELECTORS = frozenset({"modalities", "body_parts"})
 """Parts of `ingest.select` whose values are DICOM's words, where they are on the list."""
@@ -50,6 +50,16 @@ def _manufacturer(text: str) -> str:
     upper = text.upper()
     found = (m for m in allowed.MANUFACTURERS if re.search(rf"\b{m}\b", upper))
     return next(found, "OTHER")
+
+
+GEOMETRY = ("spacing_mm", "affine", "source_shape", "source_spacing_mm", "source_affine")
+
+
+def out_of_range(scan: Scan) -> str:
+    """Names of a scan's geometry that could not stand in a dataset: a position in thousands of
+    metres is none. Empty: all is well."""
+    facts = {name: getattr(scan, name) for name in GEOMETRY}
+    return ", ".join(sorted({path.strip("[]") for path in allowed.misfits(facts, allowed.SCAN)}))
 
 
 def is_label_name(name: str) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 import SimpleITK as sitk
 from dask.utils import parse_bytes
 
+from ingest.allowlist import out_of_range
 from ingest.grid import to_grid
 from ingest.pixels import read_volume
 from ingest.plan import ShardTask, StudyTask
@@ -24,6 +25,7 @@ from ingest.supervise import Limits, Supervised
 from ingest.undecodable import UndecodableError
 from ingest.volume import straighten
 from shards.writer import ShardWriter
+from study import private
 from study.records import Reason, Scan, Study
 from study.sections import Grid, IngestSpeed, Intensity
 
@@ -56,10 +58,8 @@ class ShardOutcome:
             "studies": self.studies,
             "scans": [[f.study_uid, f.scan, f.reason, f.detail] for f in self.scans],
         }
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = folder / f"{self.shard:05d}.json.partial"
-        partial.write_text(json.dumps(facts))
-        partial.replace(folder / f"{self.shard:05d}.json")
+        folder.mkdir(parents=True, exist_ok=True, mode=private.FOLDER_MODE)
+        private.write_text(folder / f"{self.shard:05d}.json", json.dumps(facts))
 
     @staticmethod
     def load(folder: Path, shard: int) -> ShardOutcome | None:
@@ -184,6 +184,10 @@ def _scans(
         if not scans:
             yield ScanFailure(task.study_uid, number, Reason.INTENSITY_CONSTANT, "")
         for scan in scans:
+            if wrong := out_of_range(scan):
+                detail = f"out of range: {wrong}"
+                yield ScanFailure(task.study_uid, number, Reason.MISSING_GEOMETRY, detail)
+                break
             yield replace(
                 scan,
                 series_index=number,

@@ -20,6 +20,7 @@ from typing import Any
 from dask.utils import parse_bytes
 
 from ingest import crawl, deidentify, facts, ledger, plan, table
+from ingest.allowlist import public_settings
 from ingest.cluster import Workers
 from ingest.convert import ShardOutcome, convert_shard, limits_of
 from ingest.group import Grouping, group_study
@@ -28,6 +29,7 @@ from ingest.runfolder import write_run_tables
 from ingest.select import with_lists
 from shards.catalog import INFO_FILE, DatasetInfo, read_info
 from shards.writer import committed, discard_uncommitted, finish_dataset
+from study import private
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
 from study.records import Instance, Reason, Rejection, Status
@@ -99,21 +101,23 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     _refuse_other_settings(dataset, run, shaping)
     with Workers(pipeline.ingest.speed) as workers:
         instances = _crawl(pipeline, workers, progress)
-        run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.private_folder(run)
         key = deidentify.project_key(run / "project.key")
+        public = public_settings(shaping, key)
         _refuse_other_key(dataset, key)
         with RunLog(run / "log.jsonl") as log:
             log.event("crawled", files=len({i.path for i in instances}), images=len(instances))
-            work = _plan(pipeline, instances, tables, key, fingerprint(shaping))
+            work = _plan(pipeline, instances, tables, key, fingerprint(public))
             _refuse_changed_studies(dataset, work.tasks)
-            (run / "settings.json").write_text(json.dumps(shaping, indent=1, sort_keys=True))
+            settings = json.dumps(shaping, indent=1, sort_keys=True)
+            private.write_text(run / "settings.json", settings)
             table.write(run / "instances.parquet", instances)
             write_run_tables(run, pipeline, work.studies)
             plan.write(run / "plan.parquet", work.tasks, plan.read(run / "plan.parquet"))
             rows = _with_outcomes(run, dataset, work.tasks, work.rows)
             ledger.write(run / "ledger.parquet", rows)
             written = _convert(pipeline, work.tasks, workers, progress, log)
-            return _finish(pipeline, work, key, shaping, written, log)
+            return _finish(pipeline, work, key, public, written, log)
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,7 @@ def _plan(
 
 
 def _finish(
-    pipeline: Pipeline, work: _Work, key: bytes, shaping: dict[str, Any], written: int, log: RunLog
+    pipeline: Pipeline, work: _Work, key: bytes, public: dict[str, Any], written: int, log: RunLog
 ) -> JobResult:
     """Settle the ledger and, unless nothing changed, write the dataset's books."""
     run, dataset = Path(pipeline.run), Path(pipeline.dataset)
@@ -229,9 +233,9 @@ def _finish(
     if written or not (dataset / INFO_FILE).exists() or read_info(dataset).num_shards != len(done):
         info = finish_dataset(
             dataset,
-            fingerprint=fingerprint(shaping),
+            fingerprint=fingerprint(public),
             provenance=provenance(),
-            settings=shaping,
+            settings=public,
             key_fingerprint=deidentify.key_fingerprint(key),
             name=pipeline.name,
         )
@@ -350,13 +354,15 @@ def _with_outcomes(
 
 def _refuse_other_settings(dataset: Path, run: Path, shaping: dict[str, Any]) -> None:
     """A dataset is made with one set of settings; a run that was begun with others is refused."""
-    if (dataset / INFO_FILE).exists():
-        before: Any = read_info(dataset).settings
-    elif (run / "settings.json").exists() and committed(dataset):
-        before = json.loads((run / "settings.json").read_text())
+    is_finished = (dataset / INFO_FILE).exists()
+    if (run / "settings.json").exists() and (is_finished or committed(dataset)):
+        before, now = json.loads((run / "settings.json").read_text()), shaping
+    elif is_finished and (run / "project.key").exists():
+        key = deidentify.project_key(run / "project.key")
+        before, now = read_info(dataset).settings, public_settings(shaping, key)
     else:
-        return
-    differences = _differences(before, shaping)
+        return  # nothing is there, or it was made under another key, which is refused later
+    differences = _differences(before, now)
     if differences:
         lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences)
         raise UserError(

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ingest.allowlist import is_label_name
 from study.errors import UserError
 from study.sections import Columns
 
@@ -64,8 +65,14 @@ def load_reports(file: str, columns: Columns) -> dict[str, str]:
 
 def load_labels(file: str, columns: Columns) -> dict[str, dict[str, float]]:
     """StudyInstanceUID -> label -> value in 0..1; empty cells are unknown and left out. Raises
-    UserError."""
+    UserError, also for a column whose name could not stand in a dataset."""
     rows = _rows("ingest.labels", file, (columns.study_uid,))
+    for name in rows[0][1] if rows else ():
+        if name != columns.study_uid and not is_label_name(name):
+            raise UserError(
+                f"ingest.labels: {file}: column {name!r} cannot be the name of a label: a letter "
+                "first, then letters, digits, spaces and ()/.,+&:*%'-, no five digits in a row"
+            )
     labels: dict[str, dict[str, float]] = {}
     for uid, row in _by_study("ingest.labels", file, rows, columns).items():
         labels[uid] = {}

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from study.records import Reason
+from study.records import FLAGS, Reason
 
 KEY_PATTERN = r"[A-Za-z0-9_-]{1,64}"
 """Of a study or a patient. Ingestion makes 32 hexadecimal digits; the fewest limits are those of
@@ -59,14 +59,6 @@ KERNEL_PATTERN = (
     r"|CHST|UB|UA|UC|YA|YB|FC\d{2})"
 )
 """Reconstruction kernels by their vendors' scheme; at most two digits."""
-FLAGS = (
-    "GANTRY_TILT",
-    "VARIABLE_SPACING",
-    "FILLED_SLICES",
-    "IN_PLANE_SHIFT",
-    "SPACING_TAG_DIFFERS",
-)
-"""What `Scan.flags` may say."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +121,7 @@ HEX = Pattern(r"[0-9a-f]{0,64}")
 COUNT = Range(0, 1e15)
 POSITION_MM = Range(-1e4, 1e4)
 """Within ten metres of the scanner's origin: no identifier in thousandths fits."""
-SPACING_MM = Range(0.0, 1e3)
+SPACING_MM = Range(0.0, 1e4)
 
 ACQUISITION: dict[str, Rule] = {
     "slice_thickness_mm": Range(0.0, 100.0),
@@ -149,6 +141,26 @@ ACQUISITION: dict[str, Rule] = {
 SIGNIFICANT_DIGITS = 5
 """To which numbers of headers are rounded: enough for physics, too few for an identifier."""
 
+SCAN: dict[str, Rule] = {
+    "member": Pattern(r"s\d{2,4}"),
+    "shape[]": Range(1, 1e5),
+    "dtype": _words("uint8", "int8", "uint16", "int16", "float16", "float32"),
+    "modality": MODALITY,
+    "plane": _words("axial", "coronal", "sagittal"),
+    "window": WINDOW,
+    "window_limits[]": Range(-1e39, 1e39),
+    "spacing_mm[]": SPACING_MM,
+    "affine[][]": POSITION_MM,
+    "source_shape[]": Range(1, 1e5),
+    "source_spacing_mm[]": SPACING_MM,
+    "source_affine[][]": POSITION_MM,
+    "series_index": Range(0, 1e5),
+    "flags[]": _words(*FLAGS),
+    **{f"acquisition.{name}": rule for name, rule in ACQUISITION.items()},
+    "digest": HEX,
+}
+"""What `KEY.json` says of a scan. `window_limits` have six digits, in floats of any size."""
+
 STUDY: dict[str, Rule] = {
     "schema_version": Range(1, 99),
     "key": Pattern(KEY_PATTERN),
@@ -161,22 +173,7 @@ STUDY: dict[str, Rule] = {
     "report.text": Text(),
     "report.sentences.{}": VARIANT,
     "report.sentences.*[]": Text(),
-    "scans[].member": Pattern(r"s\d{2,4}"),
-    "scans[].shape[]": Range(1, 1e5),
-    "scans[].dtype": _words("uint8", "int8", "uint16", "int16", "float16", "float32"),
-    "scans[].modality": MODALITY,
-    "scans[].plane": _words("axial", "coronal", "sagittal"),
-    "scans[].window": WINDOW,
-    "scans[].window_limits[]": Range(-1e9, 1e9),
-    "scans[].spacing_mm[]": SPACING_MM,
-    "scans[].affine[][]": POSITION_MM,
-    "scans[].source_shape[]": Range(1, 1e5),
-    "scans[].source_spacing_mm[]": SPACING_MM,
-    "scans[].source_affine[][]": POSITION_MM,
-    "scans[].series_index": Range(0, 1e5),
-    "scans[].flags[]": _words(*FLAGS),
-    **{f"scans[].acquisition.{name}": rule for name, rule in ACQUISITION.items()},
-    "scans[].digest": HEX,
+    **{f"scans[].{path}": rule for path, rule in SCAN.items()},
 }
 """`KEY.json`. `[]` is any item of a list, `{}` the names and `*` the values of a mapping whose
 names the user or a summariser chose."""
