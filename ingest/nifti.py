@@ -154,8 +154,11 @@ def _vector(values: np.ndarray) -> Vector:
 
 
 def scaled(data: bytes | bytearray, image: NiftiImage) -> np.ndarray:
-    """The bytes of one volume as values, float32 (slices, rows, columns)."""
+    """The bytes of one volume as values, (slices, rows, columns): whole numbers as they are where
+    nothing scales them, else float32."""
     stored = np.frombuffer(data, image.dtype).reshape(image.slices, image.rows, image.columns)
+    if image.scale in (None, (1.0, 0.0)) and image.dtype.kind in "iu":
+        return stored.astype(image.dtype.newbyteorder("="), copy=False)
     values: np.ndarray = stored.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
     if image.scale is not None:
         values *= image.scale[0]

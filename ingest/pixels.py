@@ -104,7 +104,8 @@ def _read_voxels(
     from ingest.volume_files import read_voxels
 
     for frame, wanted in _by_frame(pieces).items():
-        voxels = read_voxels(place.stored_in or place.path, file_format, frame)
+        file, num_bytes = place.stored_in or place.path, place.num_bytes or None
+        voxels = read_voxels(file, file_format, frame, place.stored_at, num_bytes)
         voxels = voxels.astype(_kind_for(voxels), copy=False)
         for number, piece in wanted:
             slice_ = max(piece.tile, 0)

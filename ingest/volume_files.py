@@ -255,8 +255,9 @@ def _npy_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def read_voxels(
     file: str, file_format: str, frame: int, stored_at: int = 0, num_bytes: int | None = None
 ) -> np.ndarray:
-    """One volume, scaled, float32 (slices, rows, columns). Values that are not finite become the
-    smallest (+inf: the largest) that is.
+    """One volume, scaled, (slices, rows, columns): whole numbers where the file has such and scales
+    nothing, else float32. Values that are not finite become the smallest (+inf: the largest) that
+    is.
 
     `file` holds the bytes (`Slice.stored_in`, else its path) from `stored_at`. Raises
     `ingest.pixels.UndecodableError`, or OSError where the disk fails.
@@ -311,13 +312,14 @@ def _npz_voxels(stream: BinaryIO, frame: int) -> np.ndarray:
         values = np.lib.format.read_array(member, allow_pickle=False)
     if values.ndim != 3 or values.dtype.kind not in "iufb":
         raise ValueError(f"no volume: {values.dtype} of shape {values.shape}")
-    return values.astype(np.float32)
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    return values if values.dtype.kind in "iu" else values.astype(np.float32)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
     """Masked-out voxels of public volumes are NaN, and no percentile survives one."""
-    good = np.isfinite(values)
-    if good.all():
+    if values.dtype.kind != "f" or (good := np.isfinite(values)).all():
         return values
     if not good.any():
         raise ValueError("no finite voxel")

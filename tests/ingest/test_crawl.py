@@ -449,10 +449,16 @@ def test_random_bytes_behind_magic_numbers_stop_nothing(tmp_path: Path) -> None:
 
 def test_real_series_in_archives(tmp_path: Path, real_data: Path) -> None:
     """Scanner data in a tgz and a zip gives the rows of the loose files."""
-    source = real_data / "dicom" / "ct_head_ge_hispeed" / "data"
+    source = tmp_path / "loose"
+    source.mkdir()
+    for number in range(1, 9):
+        name = f"{number:02d}.dcm"
+        shutil.copy(
+            real_data / "dicom" / "ct_head_ge_hispeed" / "data" / "In" / "GE" / name, source
+        )
     loose = [r for p in source.rglob("*") if p.is_file() for r in read_header(str(p))]
     expected = facts(loose, f"{source}/")
-    assert len(expected) == 28
+    assert len(expected) == 8
     run = Run(tmp_path)
     pack_tar(source, run.source / "a.tgz", "w:gz")
     pack_zip(source, run.source / "b.zip")

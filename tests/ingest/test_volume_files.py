@@ -80,7 +80,9 @@ def test_geometry_and_voxels(tmp_path: Path, name: str, version: int) -> None:
     assert (row.file_format, row.num_frames, row.modality) == ("nifti", 1, "MR")
     assert (row.image_type, row.photometric) == (("ORIGINAL", "PRIMARY"), "MONOCHROME2")
     assert row.reason is None
-    assert np.array_equal(read_voxels(str(file), "nifti", 0), VOXELS.transpose(2, 1, 0))
+    voxels = read_voxels(str(file), "nifti", 0)
+    assert voxels.dtype == VOXELS.dtype
+    assert np.array_equal(voxels, VOXELS.transpose(2, 1, 0))
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
