@@ -148,6 +148,8 @@ def _jpeg_ls(data: bytes, header: PixelHeader) -> Decoded:
     frame = _checked(jpeg_frame(data), header)
     if frame.process != JPEG_LS:
         return _jpeg(data, header)
+    if END_OF_CODESTREAM not in data[-16:]:
+        raise damaged("a JPEG-LS stream that is cut")  # which CharLS may take 20 s to notice
     return np.asarray(jpeg_ls.decode(np.frombuffer(data, np.uint8))), frame.precision
 
 

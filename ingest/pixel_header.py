@@ -32,14 +32,14 @@ from ingest.elements import (
     items,
 )
 from ingest.source import LARGEST_HEADER, FileSource, InflatedSource, Source
-from ingest.undecodable import damaged
+from ingest.undecodable import UndecodableError, damaged
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
-TRANSFER_SYNTAX, AFTER_META = 0x00020010, 0x00030000
+META_LENGTH, TRANSFER_SYNTAX = 0x00020000, 0x00020010
 SHARED_GROUPS, PER_FRAME_GROUPS = 0x52009229, 0x52009230
 TRANSFORMATION = 0x00289145
 SLOPE, INTERCEPT = 0x00281053, 0x00281052
@@ -136,16 +136,17 @@ def _meta(source: Source) -> tuple[int, str, Coding]:
     or no meta information."""
     data = source.data
     start = 132 if data[128:132] == b"DICM" else 0
-    syntax = ""
-    if data[start : start + 2] == b"\x02\x00":
-        try:
-            found, start = find(
-                data, start, len(data), EXPLICIT, frozenset((TRANSFER_SYNTAX,)), AFTER_META
-            )
-        except NeedMore:
-            raise Unusual from None
-        if TRANSFER_SYNTAX in found:
-            syntax = _text(data, found[TRANSFER_SYNTAX])
+    syntax, end = "", len(data)
+    try:
+        while start < end and data[start : start + 2] == b"\x02\x00":
+            tag, vr, value, length = head(data, start, EXPLICIT)
+            start = value + length
+            if tag == META_LENGTH and length == 4:
+                end = start + int.from_bytes(data[value:start], "little")
+            if tag == TRANSFER_SYNTAX:
+                syntax = _text(data, Element(vr, value, length))
+    except NeedMore:
+        raise Unusual from None
     if not syntax:
         has_vr = data[start + 4 : start + 6] in SHORT_VRS | LONG_VRS
         syntax = EXPLICIT_LITTLE if has_vr else IMPLICIT_LITTLE
@@ -376,7 +377,7 @@ def _read_with_pydicom(stream: BinaryIO) -> PixelHeader:
         if error.errno is not None:
             raise  # the disk; parsers raise OSError too, but without a number
         raise damaged(f"{type(error).__name__}: {error}") from error
-    except MemoryError:
+    except (MemoryError, UndecodableError):
         raise
     except Exception as error:  # pydicom raises what its input makes it raise
         raise damaged(f"{type(error).__name__}: {error}") from error
