@@ -4,7 +4,8 @@ In: sizes and a kind of interpolation. Out: `Taps`, and how the new index lies o
 kinds keep the outer edges of the axis where they are (torch's align_corners=False), so that a new
 index i is at old index (i + 0.5) * scale - 0.5. `nearest` and `linear` choose and weigh as torch's
 `interpolate` does with nearest-exact and (bi-, tri-)linear; `area` is the mean over what a new
-voxel covers, and linear where there are fewer old ones than new.
+voxel covers (the centre of which lies up to an eighth of an old voxel beside the new one's where it
+covers parts of old ones), and linear where there are fewer old ones than new.
 """
 
 from __future__ import annotations
