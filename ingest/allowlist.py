@@ -68,11 +68,8 @@ def is_label_name(name: str) -> bool:
 
 
 def public_settings(settings: Mapping[str, Any], key: bytes) -> dict[str, Any]:
-    """Settings as `dataset.json` may hold them: selectors (words of descriptions, UIDs, accession
-    numbers, dates) become a keyed hash, which still tells whether they changed.
-
-    Without a key nobody can try values against the hash, so it is no unkeyed one.
-    """
+    """Settings as `dataset.json` may hold them: the words of selectors become keyed hashes, which
+    still tell whether they changed, and against which nobody can try values."""
     return {name: _public(value, key, (name,)) for name, value in settings.items()}
 
 
@@ -86,8 +83,6 @@ def _public(value: Any, key: bytes, path: tuple[str, ...]) -> Any:
         words = {*allowed.MODALITY.words, *allowed.BODY_PARTS}
         if not (path[-1] in OPEN_SELECTORS and value.upper() in words):
             return keyed(value, key)
-    if selects and isinstance(value, int | float) and not isinstance(value, bool):
-        return keyed(str(value), key)
     return value
 
 

@@ -1,10 +1,10 @@
 """The allow-list: every field that a dataset may hold, and what it may be: words, a form, a range.
 
-In: the JSON values of a study (`KEY.json`), of a commit record, of `dataset.json`. Out: the paths
-of values that do not fit; the writers refuse those. Report texts and sentences are the only free
-text, and are scrubbed before they come here. What is not named here has no way into a dataset:
-README.md, croissant.json, the Parquet tables and the index are made of these values and of nothing
-else. Source: DICOM PS3.15 Annex E, turned round: not what must go, but what may stay.
+In: the values of a study (`KEY.json`), of a row of a table, of a commit record, of `dataset.json`.
+Out: the paths of values that do not fit; the writers refuse those. Report texts and sentences are
+the only free text, and are scrubbed before they come here. What is not named here has no way into a
+dataset: README.md and croissant.json are made of these values and of nothing else. Source: DICOM
+PS3.15 Annex E, turned round: not what must go, but what may stay.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ digits in a row."""
 VARIANT = Pattern(r"(?!.*\d{9})[A-Za-z][A-Za-z0-9._:/+-]{0,79}")
 """Name of a summariser."""
 HEX = Pattern(r"[0-9a-f]{0,64}")
+DTYPES = ("uint8", "int8", "uint16", "int16", "float16", "float32")
 COUNT = Range(0, 1e15)
 POSITION_MM = Range(-1e4, 1e4)
 """Within ten metres of the scanner's origin: no identifier in thousandths fits."""
@@ -144,7 +145,7 @@ SIGNIFICANT_DIGITS = 5
 SCAN: dict[str, Rule] = {
     "member": Pattern(r"s\d{2,4}"),
     "shape[]": Range(1, 1e5),
-    "dtype": _words("uint8", "int8", "uint16", "int16", "float16", "float32"),
+    "dtype": _words(*DTYPES),
     "modality": MODALITY,
     "plane": _words("axial", "coronal", "sagittal"),
     "window": WINDOW,
@@ -178,6 +179,77 @@ STUDY: dict[str, Rule] = {
 """`KEY.json`. `[]` is any item of a list, `{}` the names and `*` the values of a mapping whose
 names the user or a summariser chose."""
 
+ADDRESS: dict[str, Rule] = {
+    "member": Pattern(rf"{KEY_PATTERN}\.(?:json|s\d{{2,4}}\.npy(?:\.zst)?)"),
+    "offset": COUNT,
+    "length": COUNT,
+    "array_offset": COUNT,
+    "shape[]": Range(1, 1e5),
+    "dtype": _words("", *DTYPES),
+    "codec": _words("json", "npy", "npy.zst"),
+    "crc32c": COUNT,
+}
+"""Where a member lies: rows of the index, and `members` of a shard's table."""
+
+_SAMPLE: dict[str, Rule] = {name: STUDY[name] for name in ("key", "patient", "split")}
+INDEX: dict[str, Rule] = {**_SAMPLE, "shard": COUNT, **ADDRESS}
+"""A row of index.parquet."""
+
+_LISTED = (
+    "modality",
+    "plane",
+    "window",
+    "series_index",
+    "shape[]",
+    "spacing_mm[]",
+    "source_shape[]",
+    "source_spacing_mm[]",
+    "flags[]",
+    "digest",
+)
+TABLE: dict[str, Rule] = {
+    **_SAMPLE,
+    "status": _words("used", "rejected"),
+    "reason": _words("", *Reason),
+    "num_scans": COUNT,
+    "age_years": STUDY["age_years"],
+    "sex": STUDY["sex"],
+    "modalities[]": MODALITY,
+    "planes[]": SCAN["plane"],
+    "windows[]": WINDOW,
+    "num_sentences.{}": VARIANT,
+    "num_sentences.*": COUNT,
+    "report_chars": COUNT,
+    "labels.{}": LABEL,
+    "labels.*": STUDY["labels.*"],
+    "bytes": COUNT,
+    **{f"scans[].{path}": SCAN[path] for path in _LISTED},
+    **{f"members[].{path}": rule for path, rule in ADDRESS.items()},
+}
+"""A row of a shard's Parquet table."""
+
+HISTOGRAM = rf"(?:CT|MR) {WINDOW_PATTERN}"
+COMMIT: dict[str, Rule] = {
+    "schema_version": Range(1, 99),
+    "shard": COUNT,
+    "content": Pattern(r"[0-9a-f]{64}|[a-z]{0,9}(?: \d{1,4})?"),
+    "count": COUNT,
+    "successes": COUNT,
+    "rejected.{}": _words(*Reason),
+    "rejected.*": COUNT,
+    "splits.{}": _words(*SPLITS),
+    "splits.*": COUNT,
+    "num_scans": COUNT,
+    "histograms.{}": Pattern(HISTOGRAM),
+    "histograms.*[]": COUNT,
+    "tar_bytes": COUNT,
+    "tar_sha256": HEX,
+    "parquet_bytes": COUNT,
+    "parquet_sha256": HEX,
+    "seconds": COUNT,
+}
+"""A shard's commit record."""
+
 DATASET: dict[str, Rule] = {
     "schema_version": Range(1, 99),
     "name": Pattern(r"(?!.*\d{5})[A-Za-z][A-Za-z0-9 ._+-]{0,63}"),
@@ -197,7 +269,7 @@ DATASET: dict[str, Rule] = {
     "by_modality.{}": MODALITY,
     "by_modality.*": COUNT,
     "shape[]": Range(1, 1e5),
-    "intensity.{}": Pattern(rf"(?:all|(?:CT|MR) {WINDOW_PATTERN})"),
+    "intensity.{}": Pattern(f"all|{HISTOGRAM}"),
     "intensity.*.mean": Range(0, 255),
     "intensity.*.std": Range(0, 255),
     "provenance.{}": Pattern(r"[A-Za-z][A-Za-z0-9._-]{0,39}"),

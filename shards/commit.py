@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from shards import files
+from shards import allowed, files
 from shards.layout import SCHEMA_VERSION, Record, shard_stem, to_bytes
 
 
@@ -58,9 +58,9 @@ def stats_file(dataset: Path, shard: int) -> Path:
 
 def write_record(dataset: Path, stats: ShardStats) -> None:
     """Commit a shard, whose tar and Parquet file are already on the disk."""
-    files.write_atomic(
-        stats_file(dataset, stats.shard), to_bytes(stats.model_dump(mode="json")) + b"\n"
-    )
+    facts = stats.model_dump(mode="json")
+    allowed.refuse_misfits(allowed.misfits(facts, allowed.COMMIT))
+    files.write_atomic(stats_file(dataset, stats.shard), to_bytes(facts) + b"\n")
 
 
 def committed(dataset: Path) -> dict[int, ShardStats]:

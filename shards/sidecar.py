@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from shards import allowed
 from shards.index import ADDRESS_FIELDS, Address, SampleRef, address_from_row, address_row
 from study.records import Reason, Status
 
@@ -92,7 +93,11 @@ def rejected_row(key: str, patient: str, split: str, reason: Reason) -> dict[str
 
 
 def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows of a shard, in the order in which its studies came."""
+    """Rows of a shard, in the order in which its studies came. ValueError for what is not on the
+    allow-list."""
+    for row in rows:
+        named = {name: dict(row[name] or ()) for name in ("num_sentences", "labels")}
+        allowed.refuse_misfits(allowed.misfits({**row, **named}, allowed.TABLE))
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
