@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ingest.geometry import LONG_RUN, UNEVEN_FRACTION, affine, native_affine, normal_of
-from ingest.intensity import as_numbers, value_range
+from ingest.intensity import value_range
 from study.records import Matrix, ScanPlan, Vector
 
 AIR_HU = -1024.0
@@ -85,7 +85,8 @@ def straighten(voxels: np.ndarray, plan: ScanPlan) -> Volume:
 
     @lru_cache(maxsize=2)  # neighbours serve several wanted slices
     def placed(number: int) -> np.ndarray:
-        values = as_numbers(voxels[number], darkest).astype(np.float32, copy=False)
+        values = voxels[number].astype(np.float32)
+        values[~np.isfinite(values)] = NOWHERE
         if is_ct:
             values[values <= AIR_HU] = NOWHERE
         return field.place(values, plan.drift_mm[number], plan.pixel_spacing_mm)

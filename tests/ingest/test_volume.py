@@ -154,31 +154,6 @@ def test_constant_intensity_gives_no_scan(tmp_path: Path) -> None:
     assert to_grid(volume_of(tmp_path), "MR", NATIVE, Intensity()) == []
 
 
-def test_tilt_is_sheared_straight(tmp_path: Path) -> None:
-    """A rod along the patient's axis stays at one place in plane, though the slices drift."""
-    voxels = np.zeros((10, 40, 40), np.int16)
-    for n in range(10):
-        voxels[n, 30 - 2 * n, 20] = 1000  # the slices drift by 2 rows, the rod does not
-    save(make_series(voxels, step=(0.0, 2.0, 5.0)), tmp_path)
-    plan = plan_of(tmp_path)
-    assert "GANTRY_TILT" in plan.flags
-    volume = straighten(read_volume(plan), plan)
-    assert volume.spacing_mm == pytest.approx((5, 1, 1))
-    assert {tuple(np.argwhere(s == s.max())[0]) for s in volume.voxels} == {(30, 20)}
-
-
-def test_uneven_stacks_are_made_even(tmp_path: Path) -> None:
-    zs = [4.0 * n for n in range(8)] + [32.0 + 8 * n for n in range(8)]
-    series = make_series(np.stack([np.full((8, 8), z) for z in zs]))
-    for z, dataset in zip(zs, series, strict=True):
-        dataset.ImagePositionPatient = [0, 0, z]
-    save(series, tmp_path)
-    volume = volume_of(tmp_path)
-    depth = volume.voxels[:, 0, 0]
-    assert depth == pytest.approx(np.arange(len(depth)) * volume.spacing_mm[0], abs=1e-3)
-    assert depth[-1] == pytest.approx(zs[-1])
-
-
 @pytest.mark.parametrize("how", ["nearest", "linear", "area"])
 def test_depth_choices_keep_a_constant(tmp_path: Path, how: str) -> None:
     voxels = np.tile(np.arange(16, dtype=np.int16) * 10, (20, 16, 1))
