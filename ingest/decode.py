@@ -58,6 +58,11 @@ class Image:
         if not (header.rows and header.columns):
             raise damaged(f"{header.rows} rows, {header.columns} columns")
 
+    @property
+    def num_frames(self) -> int:
+        """Frames for which there are bytes."""
+        return self._frames.count
+
     def stored(self, index: int) -> Stored:
         """Values of the frame `index`, from 0."""
         header = self.header

@@ -32,15 +32,26 @@ class Frames:
         self._header, self._source = header, source
         self._fragments: list[list[tuple[int, int]]] | None = None
 
+    @property
+    def count(self) -> int:
+        """Frames for which there are bytes: a header may announce any number."""
+        if self._header.pixels_length >= 0:
+            there = self._header.pixels_length // max(1, self._header.frame_bytes)
+            return min(self._header.num_frames, there)
+        return len(self._groups())
+
+    def _groups(self) -> list[list[tuple[int, int]]]:
+        if self._fragments is None:
+            self._fragments = _group(self._header, self._source)
+        return self._fragments
+
     def read(self, index: int) -> bytes:
         """One frame as it is stored: words of pixels, or a codestream."""
         if not 0 <= index < self._header.num_frames:
             raise damaged(f"frame {index} of {self._header.num_frames}")
         if self._header.pixels_length >= 0:
             return self._read_plain(index)
-        if self._fragments is None:
-            self._fragments = _group(self._header, self._source)
-        return b"".join(self._source.read(*place) for place in self._fragments[index])
+        return b"".join(self._source.read(*place) for place in self._groups()[index])
 
     def _read_plain(self, index: int) -> bytes:
         size = self._header.frame_bytes

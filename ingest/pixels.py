@@ -76,6 +76,8 @@ def _values(image: Image, frame: int, plan: ScanPlan, padding: Padding) -> np.nd
     if padding == "air" and header.photometric == "MONOCHROME1" and not is_ct:
         stored = inverted(stored, header)  # not HU, which are HU however they are shown
     values = physical(stored, header, frame)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise damaged(f"values of frame {frame} are not finite")
     return without_padding(values, stored, header, frame) if padding == "air" and is_ct else values
 
 
@@ -138,7 +140,8 @@ def digests(
     place = Place(path, stored_in, stored_at, num_bytes)
     try:
         with open_image(place) as image:
-            return [_digest(image, frame, place) for frame in range(image.header.num_frames)]
+            found = [_digest(image, frame, place) for frame in range(image.num_frames)]
+            return found or [_undecodable(place, 0)]
     except (UndecodableError, OSError):
         return [_undecodable(place, 0)]
 

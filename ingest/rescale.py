@@ -37,7 +37,8 @@ def physical(stored: Stored, header: PixelHeader, frame: int) -> np.ndarray:
     if _fits([least, most, slope, intercept, *ends], KINDS[0]):
         return _linear(values.astype(np.int16), slope, intercept)
     if not _fits([least, most, slope, intercept, *ends], np.dtype(np.int64)):
-        return values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+        with np.errstate(over="ignore"):
+            return values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     is_wide = not _fits([least, most, slope, intercept, *ends], KINDS[1])
     values = _linear(values.astype(np.int64 if is_wide else np.int32), slope, intercept)
     ends = [int(values.min()), int(values.max())]  # what is there, not what could be
@@ -70,8 +71,6 @@ def without_padding(
     values: np.ndarray, stored: Stored, header: PixelHeader, frame: int
 ) -> np.ndarray:
     """HU in which padding, and what is darker than air, is air. Changes `values`."""
-    if values.dtype.kind == "f":
-        np.nan_to_num(values, copy=False, nan=AIR_HU)
     if header.padding is not None and header.kind == "integer":
         slope, intercept = header.rescale(frame)
         is_dark = max(end * slope + intercept for end in header.padding) <= AIR_HU

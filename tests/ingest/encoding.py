@@ -80,8 +80,9 @@ def compressed(ds: Dataset, syntax: str) -> Dataset:
         return encapsulated(ds, syntax, [frame])
     if syntax in (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
         return gdcm_encoded(ds, syntax)
-    options = {"j2k_cr": [2]} if syntax == JPEG_2000_LOSSY else {}
+    options: dict[str, Any] = {"j2k_cr": [2]} if syntax == JPEG_2000_LOSSY else {}
     options |= {"jls_error": 2} if syntax == JPEG_LS_NEAR else {}
+    options |= {"encoding_plugin": "pydicom"} if syntax == RLE else {}  # GDCM's may abort
     ds.compress(UID(syntax), generate_instance_uid=False, **options)
     return ds
 

@@ -15,10 +15,16 @@ import numpy as np
 import psutil
 import pytest
 import victims
+from dicom_files import make_series, save
 
+from ingest import convert
+from ingest.group import group_study
+from ingest.header import read_header
+from ingest.plan import StudyTask
 from ingest.supervise import KEPT_MEMORY, Limits, Supervised
 from ingest.undecodable import UndecodableError
-from study.records import Reason
+from study.records import Reason, Study
+from study.sections import Grid, Intensity, Rules, Select
 
 LIMITS = Limits(cpu_s=0.3, memory_bytes=1 << 30, wall_s=60)
 
@@ -202,3 +208,18 @@ def test_a_limit_that_lets_nothing_start_says_so() -> None:
     ):
         child.call(victims.echo, 1)
     assert error.value.errno == errno.ECHILD
+
+
+def test_a_poisonous_series_costs_one_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 999, (5, 16, 16))
+    for series in ("1.2.3.4.666", "1.2.3.4.777"):
+        save(make_series(pixels, SeriesInstanceUID=series), tmp_path / series)
+    instances = [row for path in sorted(tmp_path.rglob("*.dcm")) for row in read_header(str(path))]
+    plans = group_study(instances, Select(), Rules()).plans
+    assert len(plans) == 2
+    task = StudyTask("1.2", "a" * 32, "b" * 32, "train", plans, ("c", "d"))
+    monkeypatch.setattr(convert, "read_volume", victims.poisonous)
+    study, [failure] = convert.convert_study(task, Grid(depth=5, resize=16, size=16), Intensity())
+    assert failure.reason is Reason.DECODE_CRASH
+    assert isinstance(study, Study)
+    assert [scan.series_index for scan in study.scans] == [1 - failure.scan]

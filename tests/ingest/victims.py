@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ingest.pixels import read_volume
 from ingest.undecodable import UndecodableError
-from study.records import Reason
+from study.records import Reason, ScanPlan
 
 
 def echo(value: Any) -> Any:
@@ -76,6 +77,13 @@ def crashes_once(mark: str) -> str:
         Path(mark).touch()
         segfault()
     return "second try"
+
+
+def poisonous(plan: ScanPlan) -> np.ndarray:
+    """read_volume, to which one series is fatal."""
+    if plan.series_uid.endswith("666"):
+        segfault()
+    return read_volume(plan)
 
 
 def array(shape: tuple[int, ...], kind: str) -> np.ndarray:
