@@ -84,13 +84,12 @@ def seeds_of(identifying: Sequence[str]) -> Seeds:
         mark, _, rest = value.partition("=")
         kind = mark if mark in MARKS else kind_of(value)
         content = plain(rest if mark in MARKS else value).strip()
+        found = date_of(content) if kind in ("BIRTH", "DATE") else None
         if kind == "NAME":
             _add_name(seeds, content)
-        elif kind in ("BIRTH", "DATE"):
-            found = date_of(content)
-            if found:
-                seeds.days.add(found[1:])
-                seeds.birth_years |= {found[0]} if kind == "BIRTH" else set()
+        elif found:
+            seeds.days.add(found[1:])
+            seeds.birth_years |= {found[0]} if kind == "BIRTH" else set()
         elif kind == "ID":
             _add_id(seeds, content)
         else:

@@ -1,0 +1,420 @@
+"""No string of a source gets into a dataset: canaries planted everywhere, none found.
+
+One ingestion of studies of every kind (single-frame, enhanced multi-frame, in a zip, NIfTI, wholly
+rejected, broken) with canaries in every element, name and report; and leaks made on purpose, which
+the same search must find.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pydicom
+import pytest
+import SimpleITK as sitk
+from canaries import (
+    WORD,
+    Aviary,
+    contents,
+    found,
+    num_planted,
+    plant,
+    zip_of,
+)
+from dicom_files import make_series, save
+from distributed import LocalCluster
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import EnhancedMRImageStorage
+
+from ingest import identity
+from ingest.job import JobResult, ingest
+from ingest.reports import load_labels
+from shards import allowed, card, commit
+from shards.catalog import read_info
+from study.config import Pipeline
+from study.errors import UserError
+from study.sections import Columns, Grid, Ingest, IngestSpeed, Select, Shards
+
+STUDY = "1.2.826.0.1.99.555"
+SLICES = 4
+PSEUDONYM = re.compile(r"[0-9a-f]{32}")
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+# -------------------------------------------------------------------------------- the cage
+
+
+def _series(aviary: Aviary, number: int, every: int = 6) -> list[Dataset]:
+    """Slices of one MR study with canaries in all elements; the same in every slice."""
+    voxels = np.random.default_rng(number).integers(0, 500, (SLICES, 12, 12))
+    pattern = Dataset()
+    pattern.file_meta = pydicom.dataset.FileMetaDataset()
+    plant(pattern, aviary, every=every)
+    pattern.SeriesDescription = aviary.value("LO")
+    slices = make_series(voxels)
+    for index, dataset in enumerate(slices):
+        meta = {e.tag: e for e in pattern.file_meta}
+        dataset.update(
+            {e.tag: e for e in pattern if e.tag not in dataset or e.keyword == "Modality"}
+        )
+        dataset.file_meta.update({t: e for t, e in meta.items() if t not in dataset.file_meta})
+        dataset.preamble = pattern.preamble
+        dataset.StudyInstanceUID = f"{STUDY}.{number}"
+        dataset.SeriesInstanceUID = f"{STUDY}.{number}.1"
+        dataset.SOPInstanceUID = f"{STUDY}.{number}.1.{index}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.PatientID = f"{WORD}PID{number}"
+        dataset.IssuerOfPatientID = f"{WORD}ISSUER"
+        dataset.PatientName = f"{WORD.title()}doe{'abcdef'[number]}^{WORD.title()}jane^Q"
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", f"{WORD}TYPE"]
+        dataset.PatientAge = "107Y"
+    return slices
+
+
+def _enhanced(aviary: Aviary, number: int) -> Dataset:
+    """The same as one enhanced multi-frame object, with canaries in its functional groups."""
+    slices = _series(aviary, number)
+    top = slices[0]
+    shared, nested = Dataset(), Dataset()
+    plant_in = {"LO": 0x00189005, "SH": 0x00081070, "LT": 0x00204000, "CS": 0x00189004}
+    for vr, tag in plant_in.items():
+        nested.add_new(tag, vr, aviary.value(vr))
+    measures, orientation = Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [1, 1], 2
+    orientation.ImageOrientationPatient = top.ImageOrientationPatient
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PlaneOrientationSequence = Sequence([orientation])
+    shared.MRTimingAndRelatedParametersSequence = Sequence([nested])
+    frames = []
+    for dataset in slices:
+        frame, position, content = Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = dataset.ImagePositionPatient
+        content.StackID = aviary.value("SH")[:16]
+        content.FrameComments = aviary.value("LT")
+        content.FrameLabel = aviary.value("LO")
+        content.FrameAcquisitionDateTime = aviary.value("DT")
+        frame.PlanePositionSequence = Sequence([position])
+        frame.FrameContentSequence = Sequence([content])
+        frames.append(frame)
+    pixels = b"".join(dataset.PixelData for dataset in slices)
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "StackID"):
+        if keyword in top:
+            del top[keyword]
+    top.SOPClassUID = top.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    top.NumberOfFrames, top.PixelData = SLICES, pixels
+    top.SharedFunctionalGroupsSequence = Sequence([shared])
+    top.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    return top
+
+
+def _report(dataset: Dataset) -> str:
+    """A report that names all that the header does, and what only patterns can find."""
+    values = sorted(identity.identifying_values(dataset))
+    names = [v.partition("=")[2] for v in values if v.startswith("NAME=")]
+    family, given = str(dataset.PatientName).split("^")[:2]
+    written = [value.partition("=")[2].replace("^", " ") for value in values]
+    written += [", ".join(name.split("^")[::-1]).upper() for name in names]
+    written += [f"{family}'s", f"Ms. {family}", f"{given} {family}", f"{family.upper()}, J."]
+    written += ["Dr. Canarydoctor", "Canary Reader, MD", "18070315", "15 March 1807", "3/15/1807"]
+    written += ["canary@example.org", "https://canary.example.org/a", "MRN 9876543", "1807-03-15"]
+    written += [f"{WORD}-1900010-1", "+49 987 6543 1900010", "1.2.826.0.1.99.5"]
+    lines = [f"Compared with {value} there is a 12 mm mass at L4-5." for value in written]
+    return "FINDINGS: A 3.5 x 2.1 cm mass.\n" + "\n".join(lines)
+
+
+def build_cage(home: Path, *, small: bool = False) -> int:
+    """Sources, reports and labels below `home`; returns how many text elements were planted."""
+    aviary = Aviary()
+    source = home / f"{WORD} source"
+    classic = _series(aviary, 0, every=8 if small else 1)
+    for number, dataset in enumerate(classic):  # names that no reader of headers may pass on
+        folder = source / f"{WORD}_DOE_JANE" / f"{WORD} 18070315"
+        save([dataset], folder, f"{WORD}.{number}.{{:04d}}")
+    reports = {classic[0].StudyInstanceUID: _report(classic[0])}
+    planted = num_planted(classic[0])
+    if not small:
+        enhanced = _enhanced(aviary, 1)
+        save([enhanced], source / WORD, f"{WORD}.dcm")
+        reports[enhanced.StudyInstanceUID] = _report(enhanced)
+        pictures = _series(aviary, 2)
+        for dataset in pictures:
+            dataset.ImageType = ["DERIVED", "SECONDARY", f"{WORD}TYPE"]
+        save(pictures, source / "pictures")
+        for number, dataset in enumerate(_series(aviary, 3)):
+            save([dataset], home / "packed", f"{WORD}{number}")
+        members = {f"{WORD}/{p.name}": p.read_bytes() for p in sorted((home / "packed").iterdir())}
+        (source / f"{WORD}.zip").write_bytes(zip_of(members))
+        volume = sitk.GetImageFromArray(
+            np.random.default_rng(9).integers(0, 99, (6, 12, 12)).astype(np.int16)
+        )
+        (source / f"{WORD}_sub-18070315").mkdir()
+        sitk.WriteImage(volume, str(source / f"{WORD}_sub-18070315" / f"{WORD}.nii.gz"))
+        broken = (source / "pictures" / "0000.dcm").read_bytes()
+        (source / f"{WORD}broken.dcm").write_bytes(broken[: len(broken) // 2])
+        (source / f"{WORD}notes.txt").write_text(f"{WORD} 18070315")
+        planted += num_planted(enhanced)
+    quoted = {uid: text.replace('"', "") for uid, text in reports.items()}
+    rows = [f'{uid},"{text}",{WORD} Name,{WORD}@x.org' for uid, text in quoted.items()]
+    table = ["StudyInstanceUID,report,PatientName,Email", *rows]
+    (home / f"{WORD}.csv").write_text("\n".join(table) + "\n")
+    labels = [f"{uid},1" for uid in quoted]
+    (home / f"{WORD}labels.csv").write_text("\n".join(["StudyInstanceUID,mass", *labels]) + "\n")
+    return planted
+
+
+def pipeline(cage: Path, home: Path, scheduler: str, compression: str = "none") -> Pipeline:
+    """Ingest what is in a cage into a dataset and a run below `home`."""
+    return Pipeline(
+        name=f"{WORD}19610315",
+        dataset=str(home / "dataset"),
+        run=str(home / "run"),
+        ingest=Ingest(
+            source=(str(cage / f"{WORD} source"),),
+            reports=str(cage / f"{WORD}.csv"),
+            labels=str(cage / f"{WORD}labels.csv"),
+            select=Select(description_lacks=(f"{WORD}unwanted",)),
+            grid=Grid(depth=4, resize=12, size=12),
+            speed=IngestSpeed(scheduler=scheduler, workers=1),
+        ),
+        shards=Shards(studies_per_shard=2, compression=compression),  # type: ignore[arg-type]
+    )
+
+
+def run(pipeline: Pipeline) -> JobResult:
+    return ingest(pipeline, lambda stage, done, total: None)
+
+
+@pytest.fixture(scope="module")
+def cage(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Path:
+    """Studies of every kind, and the dataset and the run that were made of them."""
+    home = tmp_path_factory.mktemp(f"{WORD}cage")
+    planted = build_cage(home)
+    assert planted > 4000
+    run(pipeline(home, home, scheduler, "zstd"))
+    return home
+
+
+@pytest.fixture(scope="module")
+def small_cage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One study, not yet ingested."""
+    home = tmp_path_factory.mktemp(f"{WORD}small")
+    build_cage(home, small=True)
+    return home
+
+
+# -------------------------------------------------------------------------------- no canary
+
+
+def test_the_sources_are_full_of_canaries_and_are_used(cage: Path) -> None:
+    """Else the test below would show nothing."""
+    info = read_info(cage / "dataset")
+    assert info.num_studies == 4  # single-frame, enhanced, zip, NIfTI
+    assert info.by_status == {"rejected": 1, "used": 4}
+    texts = [text.decode() for where, text in contents(cage / "dataset") if "as text" in where]
+    reports = [text for text in texts if "3.5 x 2.1 cm mass" in text]
+    assert len(reports) == 2
+    assert all(text.count("there is a 12 mm mass at L4-5") > 100 for text in reports)
+    assert any('"labels": {"mass": 1.0}' in text for text in texts)
+    assert any('"age_years": 90' in text for text in texts)
+
+
+def test_no_canary_is_in_the_finished_dataset(cage: Path) -> None:
+    assert found(cage / "dataset") == []
+
+
+def test_every_value_of_the_finished_dataset_is_on_the_allow_list(cage: Path) -> None:
+    dataset = cage / "dataset"
+    facts = json.loads((dataset / "dataset.json").read_bytes())
+    settings = facts.pop("settings")
+    assert not list(allowed.misfits(facts, allowed.DATASET))
+    assert not list(allowed.setting_misfits(settings))
+    assert facts["name"] == "dataset"
+    index = pq.read_table(dataset / "index.parquet").to_pylist()
+    assert index
+    assert not [m for row in index for m in allowed.misfits(row, allowed.INDEX)]
+    rows: list[dict[str, Any]] = []
+    for stats in commit.committed(dataset).values():
+        record = json.loads(commit.stats_file(dataset, stats.shard).read_bytes())
+        assert not list(allowed.misfits(record, allowed.COMMIT))
+        rows += pq.read_table(commit.parquet_file(dataset, stats.shard)).to_pylist()
+    for row in rows:
+        named = {name: dict(row[name] or ()) for name in ("labels", "num_sentences")}
+        assert not list(allowed.misfits({**row, **named}, allowed.TABLE))
+        assert PSEUDONYM.fullmatch(row["key"])
+        assert PSEUDONYM.fullmatch(row["patient"])
+    metas = [json.loads(d) for w, d in contents(dataset) if re.search(r"tar: \w+\.json$", w)]
+    assert len(metas) == 4
+    assert not [m for meta in metas for m in allowed.misfits(meta, allowed.STUDY)]
+    assert all(PSEUDONYM.fullmatch(s["digest"]) for meta in metas for s in meta["scans"])
+    facts["settings"] = settings
+    done = commit.committed(dataset)
+    assert (dataset / card.README_FILE).read_text() == card.readme(facts)
+    croissant = json.loads((dataset / card.CROISSANT_FILE).read_bytes())
+    assert croissant == card.croissant(facts, dataset, done)
+    sizes = json.loads((dataset / "sizes.json").read_bytes())
+    assert all(re.fullmatch(r"\d{5}\.tar", name) for name in sizes)
+    known = r"\d{5}(?:\.tar|\.parquet|_stats\.json)|dataset\.json|index\.parquet|sizes\.json|.*\.md"
+    assert all(re.fullmatch(f"{known}|croissant\\.json", p.name) for p in dataset.iterdir())
+
+
+def test_the_readme_says_that_the_data_is_protected(cage: Path) -> None:
+    text = (cage / "dataset" / card.README_FILE).read_text()
+    for words in ("Protected data", "Direct identifiers", "faces", "text", "remain protected data"):
+        assert words in text
+
+
+def test_all_files_of_the_run_are_private(cage: Path) -> None:
+    run_folder = cage / "run"
+    paths = [run_folder, *run_folder.rglob("*")]
+    assert len(paths) > 8
+    for path in paths:
+        wanted = 0o700 if path.is_dir() else 0o600
+        assert path.stat().st_mode & 0o777 == wanted, path.name
+
+
+def test_the_run_folder_keeps_what_the_dataset_lacks(cage: Path) -> None:
+    """The table of keys is the way back."""
+    keys = pq.read_table(cage / "run" / "keys.parquet").to_pylist()
+    assert any(row["study_uid"].startswith(STUDY) for row in keys)
+    assert all(PSEUDONYM.fullmatch(row["key"]) for row in keys)
+
+
+# -------------------------------------------------------------------------------- keys
+
+
+def _pseudonyms(dataset: Path) -> set[str]:
+    text = b"\n".join(data for where, data in contents(dataset) if "values" in where).decode()
+    return set(re.findall(r"\b[0-9a-f]{32}\b", text))
+
+
+def test_keys_differ_between_project_keys_and_are_stable_under_one(
+    tmp_path: Path, small_cage: Path, scheduler: str
+) -> None:
+    named = []
+    for number, key in enumerate(("11" * 32, "22" * 32, "11" * 32)):
+        home = tmp_path / str(number)
+        (home / "run").mkdir(mode=0o700, parents=True)
+        (home / "run" / "project.key").write_text(key)
+        (home / "run" / "project.key").chmod(0o600)
+        run(pipeline(small_cage, home, scheduler))
+        named.append(_pseudonyms(home / "dataset"))
+    assert len(named[0]) == 3  # study, patient, digest of the source
+    assert named[0] == named[2]
+    assert not named[0] & named[1]
+
+
+# -------------------------------------------------------------------------------- leaks
+
+
+def _no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowed, "refuse_misfits", lambda found: None)
+
+
+def _leaky_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ingest import scanplan
+
+    honest = scanplan.acquisition_facts
+    monkeypatch.setattr(
+        scanplan,
+        "acquisition_facts",
+        lambda image: {**honest(image), "series_description": image.series_description},
+    )
+
+
+def _leaky_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from shards import sidecar
+
+    honest = sidecar.used_row
+    monkeypatch.setattr(
+        sidecar,
+        "used_row",
+        lambda meta, members: {**honest(meta, members), "reason": f"/data/{WORD}/x.dcm"},
+    )
+
+
+def _leaky_scrub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.plan.scrub", lambda text, identifying: text)
+
+
+def _leaky_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patterns alone do not find the header's own values."""
+    monkeypatch.setattr("ingest.scrub.seed_spans", lambda text, identifying: iter(()))
+
+
+def _shallow_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do those at the top of the header alone."""
+    monkeypatch.setattr("ingest.crawl.deepen", lambda rows: rows)
+
+
+def _leaky_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shards.catalog.NAMELESS", f"{WORD}19610315")
+
+
+def _leaky_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.job.public_settings", lambda settings, key: dict(settings))
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        _leaky_facts,
+        _leaky_rows,
+        _leaky_scrub,
+        _leaky_seeds,
+        _shallow_seeds,
+        _leaky_name,
+        _leaky_settings,
+    ],
+)
+def test_the_search_finds_a_leak(
+    tmp_path: Path, small_cage: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch, leak: Any
+) -> None:
+    _no_gate(monkeypatch)
+    leak(monkeypatch)
+    run(pipeline(small_cage, tmp_path, scheduler))
+    assert found(tmp_path / "dataset")
+
+
+@pytest.mark.parametrize("leak", [_leaky_facts, _leaky_rows, _leaky_name])
+def test_the_gate_refuses_a_leak(
+    tmp_path: Path, small_cage: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch, leak: Any
+) -> None:
+    leak(monkeypatch)
+    with pytest.raises(
+        (ValueError, UserError), match="not on the allow-list of a dataset"
+    ) as error:
+        run(pipeline(small_cage, tmp_path, scheduler))
+    assert WORD not in str(error.value)
+    assert not (tmp_path / "dataset" / "dataset.json").exists()
+
+
+@pytest.mark.parametrize("column", ["1.2.826.0.1.99.5", "CANARY 1234567", "canary@example.org"])
+def test_a_label_that_is_no_word_is_refused(tmp_path: Path, column: str) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text(f"StudyInstanceUID,{column}\n{STUDY}.0,1\n")
+    with pytest.raises(UserError, match="cannot be the name of a label"):
+        load_labels(str(file), Columns())
+
+
+def test_what_the_search_would_miss_is_not_much(tmp_path: Path) -> None:
+    """The marks are found in every encoding and case, and in what is packed."""
+    (tmp_path / "a.json").write_text(json.dumps({"x": "C\u0041NARY"}))
+    (tmp_path / "b.bin").write_bytes("xCanaryx".encode("utf-16-be"))
+    (tmp_path / "c.txt").write_text("born 1807-03-15")
+    (tmp_path / "d.txt").write_text("nothing")
+    assert {hit.split(":")[0] for hit in found(tmp_path)} >= {"a.json", "b.bin", "c.txt"}
+    assert not [hit for hit in found(tmp_path) if hit.startswith("d.txt")]
