@@ -112,9 +112,12 @@ def explain(
             lines.append(f"and {len(rows) - 2 * MEMBERS_SHOWN} more images")
     else:
         lines += _about_many(rows)
-    for key in sorted({(r.study_uid, r.scan) for r in rows if r.status is Status.USED}):
-        if key in plans:
-            lines.append(_about_plan(key[1], plans[key]))
+    used = sorted({(r.study_uid, r.scan) for r in rows if r.status is Status.USED})
+    several = len({study for study, _ in used}) > 1
+    for study, scan in used:
+        if (study, scan) in plans:
+            name = f"study {study}, scan {scan}" if several else f"scan {scan}"
+            lines.append(_about_plan(name, plans[study, scan]))
     return Explanation(
         target,
         what,
@@ -130,7 +133,9 @@ def _about_image(row: LedgerRow, instance: Instance | None) -> list[str]:
     if instance is not None and instance.num_frames > 1:
         name += f", frame {row.frame}"
     if row.status is Status.USED:
-        verdict = f"used: slice {row.slice} of scan {row.scan} of study {row.study_uid}"
+        tiles = instance.mosaic_tiles if instance is not None else 0
+        part = f"all {tiles} slices" if tiles else f"slice {row.slice}"
+        verdict = f"used: {part} of scan {row.scan} of study {row.study_uid}"
     else:
         assert row.reason is not None
         verdict = f"{row.status}: {MEANINGS[row.reason]} ({row.reason}{_detail(row.detail)})"
@@ -169,11 +174,11 @@ def _detail(text: str) -> str:
     return f": {text}" if text else ""
 
 
-def _about_plan(scan: int, plan: ScanPlan) -> str:
+def _about_plan(name: str, plan: ScanPlan) -> str:
     orientation = (*plan.row_direction, *plan.column_direction)
     y_mm, x_mm = plan.pixel_spacing_mm
     text = (
-        f"scan {scan}: {len(plan.slices)} slices of {plan.rows} x {plan.columns}, "
+        f"{name}: {len(plan.slices)} slices of {plan.rows} x {plan.columns}, "
         f"{plan.slice_spacing_mm:.3f} x {y_mm:.3f} x {x_mm:.3f} mm"
     )
     if plan.split_by:
