@@ -9,7 +9,6 @@ decoder costs one scan.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from ingest.allowlist import out_of_range
 from ingest.grid import to_grid
 from ingest.pixels import read_volume
 from ingest.plan import ShardTask, StudyTask
-from ingest.supervise import Limits, Supervised
+from ingest.supervise import Limits, Supervised, child_of_thread
 from ingest.undecodable import UndecodableError
 from ingest.volume import straighten
 from shards.writer import ShardWriter
@@ -128,7 +127,7 @@ def convert_study(
         return task.reason, []
     scans: list[Scan] = []
     failures: list[ScanFailure] = []
-    for made in _scans(task, grid, intensity, _supervised(limits)):
+    for made in _scans(task, grid, intensity, child_of_thread(limits)):
         if isinstance(made, ScanFailure):
             failures.append(made)
         else:
@@ -146,20 +145,6 @@ def convert_study(
         sex=task.sex,
     )
     return study, failures
-
-
-_of_thread = threading.local()
-
-
-def _supervised(limits: Limits) -> Supervised:
-    """The child process of this thread: made once, ended with the interpreter."""
-    limits_then, child = getattr(_of_thread, "child", (None, None))
-    if child is None or limits_then != limits:
-        if child is not None:
-            child.close()
-        child = Supervised(limits)
-        _of_thread.child = limits, child
-    return child
 
 
 def _scans(

@@ -347,13 +347,18 @@ def _group_transform(
 
 def _read_with_pydicom(stream: BinaryIO) -> PixelHeader:
     """The same from pydicom, for what is written in an unusual way, but not deflated."""
-    import pydicom  # here: the decoding process starts faster without it
+    from pydicom.filereader import read_partial  # here: the decoding process starts faster without
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if tag == 0 and length == 0:
+            raise damaged("zeros instead of a data set")  # millions of elements: minutes
+        return tag in PIXELS
 
     try:
         stream.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
+            dataset = read_partial(stream, at_pixels, force=True)
             syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", IMPLICIT_LITTLE))
             if syntax == DEFLATED:
                 raise damaged("an unusual data set, deflated")

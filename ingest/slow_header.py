@@ -14,9 +14,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filereader import read_dataset
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
@@ -98,7 +97,7 @@ def read(stream: BinaryIO, size: int) -> SlowHeader | None:
         dataset = read_dataset(stream, False, True, stop_when=_at_pixels)
     else:
         stream.seek(0)
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+        dataset = read_partial(stream, _at_pixels, force=True)
         meta = getattr(dataset, "file_meta", FileMetaDataset())
     return SlowHeader(dataset, meta, stream, size)
 
@@ -123,6 +122,8 @@ def _after_meta(tag: int, vr: str | None, length: int) -> bool:
 
 
 def _at_pixels(tag: int, vr: str | None, length: int) -> bool:
+    if tag == 0 and length == 0:
+        raise ValueError("zeros instead of a data set")  # a million elements a megabyte: minutes
     return tag in PIXEL_TAGS
 
 

@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -118,6 +119,20 @@ class Supervised:
                 return value
             raise value
         raise AssertionError("unreachable")
+
+
+_of_thread = threading.local()
+
+
+def child_of_thread(limits: Limits) -> Supervised:
+    """The child process of this thread: made once, ended with the thread or the interpreter."""
+    limits_then, child = getattr(_of_thread, "child", (None, None))
+    if child is None or limits_then != limits:
+        if child is not None:
+            child.close()
+        child = Supervised(limits)
+        _of_thread.child = limits, child
+    return child
 
 
 class _Child:

@@ -17,11 +17,11 @@ import pytest
 import victims
 from dicom_files import make_series, save
 
-from ingest import convert
+from ingest import convert, guarded
 from ingest.group import group_study
 from ingest.header import read_header
 from ingest.plan import StudyTask
-from ingest.supervise import KEPT_MEMORY, Limits, Supervised
+from ingest.supervise import KEPT_MEMORY, Limits, Supervised, child_of_thread
 from ingest.undecodable import UndecodableError
 from study.records import Reason, Study
 from study.sections import Grid, Intensity, Rules, Select
@@ -105,7 +105,7 @@ def test_exceptions_are_themselves(shared: Supervised) -> None:
 def test_a_breach_is_a_reason_and_the_next_call_works(
     shared: Supervised, breach: Callable[[], None], reason: Reason, detail: str
 ) -> None:
-    files, before = open_files(), shared.call(victims.process_id)
+    before, files = shared.call(victims.process_id), open_files()
     with pytest.raises(UndecodableError) as error:
         shared.call(breach)
     assert error.value.reason is reason
@@ -208,6 +208,23 @@ def test_a_limit_that_lets_nothing_start_says_so() -> None:
     ):
         child.call(victims.echo, 1)
     assert error.value.errno == errno.ECHILD
+
+
+def test_many_calls_at_the_price_of_one(shared: Supervised) -> None:
+    before = shared.call(victims.process_id)
+    assert guarded.each(shared, victims.fatal_if_odd, [0, 2, 4], lambda n, r: -1) == [0, 20, 40]
+    assert shared.call(victims.process_id) == before
+    found = guarded.each(shared, victims.fatal_if_odd, [0, 1, 2], lambda n, why: why.reason)
+    assert found == [0, Reason.DECODE_CRASH, 20]
+
+
+def test_a_thread_keeps_its_child() -> None:
+    one = child_of_thread(LIMITS)
+    assert child_of_thread(LIMITS) is one
+    one.call(victims.echo, 1)
+    other = child_of_thread(Limits(cpu_s=9, memory_bytes=1 << 30))
+    assert other is not one
+    other.close()
 
 
 def test_a_poisonous_series_costs_one_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

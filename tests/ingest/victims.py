@@ -79,6 +79,12 @@ def crashes_once(mark: str) -> str:
     return "second try"
 
 
+def fatal_if_odd(number: int) -> int:
+    if number % 2:
+        segfault()
+    return number * 10
+
+
 def poisonous(plan: ScanPlan) -> np.ndarray:
     """read_volume, to which one series is fatal."""
     if plan.series_uid.endswith("666"):
