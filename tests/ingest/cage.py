@@ -1,8 +1,8 @@
 """A source full of canaries, and its ingestion.
 
-In: an empty folder. Out: studies of every kind (single-frame, enhanced multi-frame, in a zip, NIfTI,
-wholly rejected, broken) with canaries in every element and name, reports that repeat the header
-however it may be written, labels; and the pipeline that ingests them.
+In: an empty folder. Out: studies of every kind (single-frame, enhanced multi-frame, in a zip,
+NIfTI, wholly rejected, broken) with canaries in every element and name, reports that repeat the
+header however it may be written, labels; and the pipeline that ingests them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def series(aviary: Aviary, number: int, every: int = 6) -> list[Dataset]:
     pattern.file_meta = pydicom.dataset.FileMetaDataset()
     plant(pattern, aviary, every=every)
     pattern.SeriesDescription = aviary.value("LO")
-    slices = makeseries(voxels)
+    slices = make_series(voxels)
     for index, dataset in enumerate(slices):
         meta = {e.tag: e for e in pattern.file_meta}
         dataset.update(
@@ -116,9 +116,9 @@ def build_cage(home: Path, *, small: bool = False) -> int:
     reports = {classic[0].StudyInstanceUID: report_of(classic[0])}
     planted = num_planted(classic[0])
     if not small:
-        enhanced = enhanced(aviary, 1)
-        save([enhanced], source / WORD, f"{WORD}.dcm")
-        reports[enhanced.StudyInstanceUID] = report_of(enhanced)
+        whole = enhanced(aviary, 1)
+        save([whole], source / WORD, f"{WORD}.dcm")
+        reports[whole.StudyInstanceUID] = report_of(whole)
         pictures = series(aviary, 2)
         for dataset in pictures:
             dataset.ImageType = ["DERIVED", "SECONDARY", f"{WORD}TYPE"]
@@ -135,7 +135,7 @@ def build_cage(home: Path, *, small: bool = False) -> int:
         broken = (source / "pictures" / "0000.dcm").read_bytes()
         (source / f"{WORD}broken.dcm").write_bytes(broken[: len(broken) // 2])
         (source / f"{WORD}notes.txt").write_text(f"{WORD} 18070315")
-        planted += num_planted(enhanced)
+        planted += num_planted(whole)
     quoted = {uid: text.replace('"', "") for uid, text in reports.items()}
     rows = [f'{uid},"{text}",{WORD} Name,{WORD}@x.org' for uid, text in quoted.items()]
     table = ["StudyInstanceUID,report,PatientName,Email", *rows]
