@@ -62,6 +62,11 @@ class Header(Values):
         self.num_groups = len(found.items.get(PER_FRAME_GROUPS, ()))
         """Frames that have functional groups."""
 
+    @property
+    def file_meta(self) -> Source:
+        """Asked for only where the data set does not say what it is."""
+        raise Unusual
+
     def frames(self) -> Iterator[list[Source]]:
         """Of every frame: its own groups' values over the shared ones over those at the top."""
         below = dict(self._raw)

@@ -19,6 +19,7 @@ from pydicom.filereader import read_dataset, read_partial
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
+from ingest.fast_values import TAGS
 from ingest.truncation import Truncated
 from ingest.values import Source
 
@@ -44,9 +45,13 @@ class Lenient:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
+        self._present = dataset.keys()
 
     def get(self, name: str | int) -> Any:
         """The value of a keyword, or of a private tag."""
+        tag = TAGS.get(name, 0) if isinstance(name, str) else name
+        if tag and tag not in self._present:
+            return None  # which pydicom would say too, but not so soon
         try:
             found = self.dataset.get(name)
         except Exception:  # whatever pydicom makes of the bytes
