@@ -237,7 +237,7 @@ def test_links_and_devices_are_no_files_and_folders_are_nothing(tmp_path: Path) 
     with tarfile.open(fileobj=buffer, mode="w:") as out:
         for name, kind in kinds.items():
             entry = tarfile.TarInfo(name)
-            entry.type, entry.linkname, entry.size = kind, "/etc/passwd", 0
+            entry.type, entry.linkname, entry.size = kind, "/etc/passwd", 5000  # of the target
             out.addfile(entry)
         entry = tarfile.TarInfo("file")
         entry.size = 3
@@ -404,6 +404,8 @@ def test_a_changed_archive_is_unpacked_anew_and_an_unchanged_one_is_not(tmp_path
     before = spool.stat().st_mtime_ns
     assert archive.unpack((str(file), "gzip"), str(tmp_path / "out"), MANY) is None
     assert spool.stat().st_mtime_ns == before
+    os.truncate(spool, 100)
+    assert archive.contents(str(file), str(tmp_path / "out"), MANY) is None
     spool.unlink()
     assert archive.contents(str(file), str(tmp_path / "out"), MANY) is None
     assert archive.unpack((str(file), "gzip"), str(tmp_path / "out"), MANY) is None

@@ -321,6 +321,15 @@ def test_a_spool_that_is_gone_is_made_again(tmp_path: Path, reads: list[str]) ->
         assert all(Path(row.stored_in or row.path).exists() for row in again)
 
 
+def test_an_archive_is_unchanged_only_with_all_its_members(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    everything(run, tmp_path)
+    rows = run.crawl()
+    lost = next(r for r in rows if "!/" in r.path)
+    table.write(run.run / "instances.parquet", [r for r in rows if r is not lost])
+    assert facts(run.crawl(), "") == facts(rows, "")
+
+
 def test_what_is_gone_is_forgotten_and_its_spool_removed(tmp_path: Path) -> None:
     run = Run(tmp_path)
     everything(run, tmp_path)

@@ -36,7 +36,7 @@ FULL = Instance(
         ({"modalities": ["CT"]}, {}, "modalities: MR"),
         ({"modalities": ["MR"]}, {"modality": "OT"}, None),  # the SOP class says what it is
         ({"modalities": ["MR"]}, {"sop_class_uid": "", "modality": ""}, "modalities: not given"),
-        ({"body_parts": ["Head", "BRAIN"]}, {}, None),
+        ({"body_parts": ["Head", "BRAIN"]}, {"body_part": "head"}, None),
         ({"body_parts": ["CHEST"]}, {}, "body_parts: HEAD"),
         ({"body_parts": ["HEAD"]}, {"body_part": ""}, "body_parts: not given"),
         ({"description_has": ["flair", "dwi"]}, {}, None),
