@@ -20,6 +20,7 @@ from ingest import ledger, native
 from ingest.cluster import Workers
 from ingest.crawl import crawl
 from ingest.group import group_study
+from ingest.select import with_lists
 from ingest.supervise import Limits
 from study.errors import UserError
 from study.records import Instance, Reason, ScanPlan, Status
@@ -51,6 +52,7 @@ def convert(source: Path, out: Path, settings: Ingest, gzip: bool, progress: Pro
     """
     source, out = source.resolve(), out.resolve()
     _check(source, out)
+    settings = settings.model_copy(update={"select": with_lists(settings.select)})
     out.mkdir(parents=True, exist_ok=True)
     try:
         return _convert(source, out, settings, gzip, progress)
