@@ -48,6 +48,7 @@ def _dimension(number: int) -> Callable[[Instance], Hashable]:
 COMMON = (_by("temporal_position"), _by("volume_number"), _by("stack_id"))
 LAST = (
     ("is_lossy", _lossy),
+    _by("sop_class_uid"),
     _by("series_number"),
     _by("protocol_name"),
     _by("series_description"),
