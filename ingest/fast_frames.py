@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from ingest import limits
 from ingest.fast_values import (
     CHARACTER_SET,
     SEQUENCES,
@@ -69,7 +70,8 @@ class Nested:
         self, position: int, length: int, keep: int, depth: int = 0
     ) -> tuple[list[Item], int]:
         """The first `keep` items of the sequence whose value is at `position`, and where what
-        follows begins. Raises Unusual, and NeedMore where the data ends before the sequence."""
+        follows begins. Raises Unusual, TooLarge, and NeedMore where the data ends before the
+        sequence."""
         data = self._data
         items: list[Item] = []
         end = -1 if length == UNDEFINED else position + length
@@ -92,6 +94,8 @@ class Nested:
             item, position = self._item(position, item_end, len(items) < keep, depth)
             if len(items) < keep:
                 items.append(item)
+                if len(items) > limits.MAX_FRAMES:
+                    raise limits.TooLarge(f"more than {limits.MAX_FRAMES} frames")
             if 0 <= end < position:
                 raise Unusual
         return items, position

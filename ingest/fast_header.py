@@ -108,7 +108,8 @@ class _Window:
 
 def read(stream: BinaryIO, size: int) -> Header | None:
     """The header of an ordinary file of `size` bytes; None for every other file. The stream is left
-    anywhere. Values are decoded when asked for: `Header.get` may yet raise Unusual."""
+    anywhere. Values are decoded when asked for: `Header.get` may yet raise Unusual. Raises TooLarge
+    where there are too many frames."""
     try:
         return _read(_Window(stream, size))
     except (Unusual, NeedMore):

@@ -17,6 +17,7 @@ from pydicom.uid import UID
 
 from ingest import fast_header, slow_header
 from ingest.fast_values import Unusual
+from ingest.limits import TooLarge
 from ingest.place import open_bytes
 from ingest.tags import IMAGE_CLASSES, image_facts, study_facts
 from ingest.truncation import check_whole
@@ -26,9 +27,6 @@ from study.records import Instance, Reason
 
 _FAST = True
 """Tests turn it off to hold both ways of reading against each other."""
-
-MAX_FRAMES = 1 << 18
-"""Frames of one file that get a row each."""
 
 
 def read_header(
@@ -59,7 +57,7 @@ def read_header(
         return source.failed(Reason.UNREADABLE, type(error).__name__)
     except EOFError as error:
         return source.failed(Reason.TRUNCATED, str(error))
-    except slow_header.TooLarge as error:
+    except TooLarge as error:
         return source.failed(Reason.TOO_LARGE, str(error))
     except Exception as error:  # pydicom raises what its input makes it raise
         return source.failed(Reason.UNREADABLE, f"{type(error).__name__}: {error}"[:200])
@@ -131,8 +129,6 @@ def _frames(
 ) -> list[Instance]:
     """A row for every frame that is announced and has functional groups."""
     num_frames = min(announced, header.num_groups)
-    if num_frames > MAX_FRAMES:
-        raise slow_header.TooLarge(f"{num_frames} frames")
     if announced != header.num_groups:
         detail = f"{announced} frames, functional groups of {header.num_groups}"
         common.setdefault("detail", detail)

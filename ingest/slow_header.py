@@ -19,6 +19,7 @@ from pydicom.filereader import read_dataset, read_partial
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
+from ingest import limits
 from ingest.fast_values import TAGS
 from ingest.truncation import Truncated
 from ingest.values import Source
@@ -27,13 +28,7 @@ UNDEFINED = 0xFFFFFFFF
 META_GROUP = 0x0002
 PIXEL_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 """PixelData, FloatPixelData, DoubleFloatPixelData."""
-LARGEST_INFLATED = 1 << 30
-"""Bytes that a deflated data set may have."""
 INFLATED_PER_READ = 1 << 20
-
-
-class TooLarge(ValueError):
-    """A limit of ours is reached."""
 
 
 class Lenient:
@@ -77,6 +72,8 @@ class SlowHeader(Lenient):
         frames = self.get("PerFrameFunctionalGroupsSequence")
         self._frames = frames if isinstance(frames, Sequence) else Sequence()
         self.num_groups = len(self._frames)
+        if self.num_groups > limits.MAX_FRAMES:
+            raise limits.TooLarge(f"more than {limits.MAX_FRAMES} frames")
 
     def frames(self) -> Iterator[list[Source]]:
         """Of every frame: its own groups, then the shared ones, then the top."""
@@ -138,8 +135,8 @@ def _inflated(stream: BinaryIO) -> tuple[BinaryIO, int]:
     inflate, out = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO()
     while not inflate.eof and (data := inflate.unconsumed_tail or stream.read(INFLATED_PER_READ)):
         out.write(inflate.decompress(data, INFLATED_PER_READ))
-        if out.tell() > LARGEST_INFLATED:
-            raise TooLarge(f"more than {LARGEST_INFLATED} bytes when inflated")
+        if out.tell() > limits.LARGEST_INFLATED:
+            raise limits.TooLarge(f"more than {limits.LARGEST_INFLATED} bytes when inflated")
     out.write(inflate.flush())
     if not inflate.eof:
         raise Truncated("deflated data has no end")
