@@ -102,13 +102,21 @@ def test_chests_are_as_torch_makes_them(shape: tuple[int, int, int]) -> None:
 
 
 def test_a_size_is_not_cut_by_a_rounding_error() -> None:
-    """30 slices of 0.7 mm are 7 of 3 mm, whatever 30 * 0.7 / 3 is in floating point."""
-    affine = np.diag([0.7, 0.1 + 0.2, 1.0, 1.0])
-    affine[:3, :3] = affine[:3, :3][::-1]
-    grid = CHEST.model_copy(update={"spacing_mm": (3.0, 0.3, 1.0)})
-    volume = Volume(noise((30, 24, 24)), tuple(map(tuple, affine.tolist())))
-    [scan] = to_grid(volume, "MR", grid, FULL_RANGE)
-    assert scan.spacing_mm == pytest.approx((3, 0.3, 1))
+    """90 slices of 0.7 mm are 21 of 3 mm, though 90 * 0.7 / 3 is less in floating point."""
+    assert int(90 * 0.7 / 3) == 20
+    affine = np.asarray(RPI) * [0.35, 1, 1, 1]
+    volume = Volume(noise((90, 24, 24)), tuple(map(tuple, affine.tolist())))
+    [scan] = to_grid(volume, "MR", CHEST, FULL_RANGE)
+    assert scan.spacing_mm == pytest.approx((3, 1, 1))
+
+
+def test_what_straightening_added_sets_no_limits() -> None:
+    voxels = noise((9, 20, 20))
+    around = np.full((9, 60, 20), voxels.min())
+    around[:, 20:40] = voxels
+    [alone] = to_grid(Volume(voxels, RPI), "MR", Grid(), Intensity())
+    [inside] = to_grid(Volume(around, RPI, filled=9 * 40 * 20), "MR", Grid(), Intensity())
+    assert inside.window_limits == alone.window_limits
 
 
 def random_affine(seed: int) -> np.ndarray:

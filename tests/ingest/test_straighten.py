@@ -267,6 +267,15 @@ def test_uneven_slices_are_interpolated_to_even_steps(gaps: list[float], dtype: 
     assert volume.filled == 0
 
 
+def test_a_drift_too_small_for_a_tilt_stays_in_the_affine() -> None:
+    offsets = (0.0, 2.0, 4.0, 8.0, 10.0)
+    drift = tuple((0.02 * z, -0.03 * z) for z in offsets)
+    plan = plan_for(offsets, (5, 5), drift_mm=drift, flags=("FILLED_SLICES",))
+    volume = straighten(noise((5, 5, 5)), plan)
+    last = np.asarray(volume.affine) @ [5, 0, 0, 1]
+    assert last[:3] == pytest.approx([10 + 0.2, -20 - 0.3, 40])
+
+
 def test_slices_that_are_there_stay_as_they_are() -> None:
     offsets = (0.0, 3.0, 6.001, 9.0, 15.0, 18.0)
     voxels = noise((6, 5, 5))
