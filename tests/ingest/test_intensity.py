@@ -30,6 +30,12 @@ def test_percentiles_are_numpys(voxels: np.ndarray, wanted: list[float]) -> None
         assert percentiles(voxels, wanted) == expected.tolist()
 
 
+def test_percentiles_between_two_values_round_as_numpys() -> None:
+    voxels = np.random.default_rng(0).normal(size=(3, 5, 7))
+    wanted = np.linspace(0, 100, 1001)
+    assert percentiles(voxels, wanted.tolist()) == np.percentile(voxels, wanted).tolist()
+
+
 @given(finite("i2"), PERCENTS, st.integers(1, 50))
 def test_what_fills_up_does_not_count(voxels: np.ndarray, wanted: list[float], filled: int) -> None:
     fill = np.full((1, 1, filled), voxels.min())
