@@ -9,11 +9,10 @@ thirty are wanted. pydicom reads what is written in an unusual way. Sources: DIC
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from ingest.elements import (
     items,
 )
 from ingest.source import LARGEST_HEADER, FileSource, InflatedSource, Source
-from ingest.undecodable import UndecodableError, damaged
+from ingest.undecodable import damaged
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
@@ -113,7 +112,9 @@ def read_pixel_header(stream: BinaryIO, size: int) -> tuple[PixelHeader, Source]
     try:
         return _read(source)
     except (Unusual, struct.error, ValueError, zlib.error):
-        return _read_with_pydicom(stream), source
+        from ingest.slow_pixel_header import read_with_pydicom  # which takes a while to import
+
+        return read_with_pydicom(stream), source
 
 
 def _read(source: Source) -> tuple[PixelHeader, Source]:
@@ -175,12 +176,12 @@ def _parse(source: Source, start: int, syntax: str, coding: Coding) -> PixelHead
     rescale = _frame_rescale(data, found, coding, top) if _has_groups(found) else lambda _: top
     photometric = _text(data, found[PHOTOMETRIC]) if PHOTOMETRIC in found else ""
     where = at, -1 if length == UNDEFINED else length, vr
-    return _header(
-        numbers, syntax, coding.order, PIXELS[tag], photometric, where, offsets, _settled(rescale)
+    return header_of(
+        numbers, syntax, coding.order, PIXELS[tag], photometric, where, offsets, settled(rescale)
     )
 
 
-def _header(
+def header_of(
     numbers: Mapping[str, int],
     syntax: str,
     byte_order: str,
@@ -267,18 +268,18 @@ def _decimal(value: bytes) -> float | None:
     return float(text) if text else None
 
 
-def _settled(rescale: Callable[[int], tuple[float | None, float | None]]) -> Rescale:
+def settled(rescale: Callable[[int], tuple[float | None, float | None]]) -> Rescale:
     """Slope and intercept that can be computed with: 1 and 0 where the file gives none. A slope of
     0, which would leave no image, is none."""
 
-    def settled(frame: int) -> tuple[float, float]:
+    def checked(frame: int) -> tuple[float, float]:
         slope, intercept = rescale(frame)
         slope, intercept = slope or 1.0, intercept or 0.0
         if not (np.isfinite(slope) and np.isfinite(intercept)):
             raise damaged(f"rescale slope {slope}, intercept {intercept}")
         return slope, intercept
 
-    return settled
+    return checked
 
 
 def _has_groups(found: Mapping[int, Element]) -> bool:
@@ -340,78 +341,3 @@ def _group_transform(
             values, _ = find(data, inner_start, inner_end, coding, RESCALE, SLOPE + 1)
             return _transform(data, values)
     return None, None
-
-
-# -------------------------------------------------------------------------------- pydicom
-
-
-def _read_with_pydicom(stream: BinaryIO) -> PixelHeader:
-    """The same from pydicom, for what is written in an unusual way, but not deflated."""
-    from pydicom.filereader import read_partial  # here: the decoding process starts faster without
-
-    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-        if tag == 0 and length == 0:
-            raise damaged("zeros instead of a data set")  # millions of elements: minutes
-        return tag in PIXELS
-
-    try:
-        stream.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = read_partial(stream, at_pixels, force=True)
-            syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", IMPLICIT_LITTLE))
-            if syntax == DEFLATED:
-                raise damaged("an unusual data set, deflated")
-            tag, vr, at, length = _pixel_element(stream, syntax, dataset)
-            numbers = {
-                keyword: int(value)
-                for keyword in NUMBERS.values()
-                if isinstance(value := dataset.get(keyword), int | str | float) and value != ""
-            }
-            return _header(
-                numbers,
-                syntax,
-                ">" if syntax == EXPLICIT_BIG else "<",
-                PIXELS[tag],
-                str(dataset.get("PhotometricInterpretation", "")),
-                (at, -1 if length == UNDEFINED else length, vr),
-                (),
-                _settled(lambda frame: _dataset_rescale(dataset, frame)),
-            )
-    except OSError as error:
-        if error.errno is not None:
-            raise  # the disk; parsers raise OSError too, but without a number
-        raise damaged(f"{type(error).__name__}: {error}") from error
-    except (MemoryError, UndecodableError):
-        raise
-    except Exception as error:  # pydicom raises what its input makes it raise
-        raise damaged(f"{type(error).__name__}: {error}") from error
-
-
-def _pixel_element(stream: BinaryIO, syntax: str, dataset: Any) -> tuple[int, bytes, int, int]:
-    """The head of the element before which pydicom stopped."""
-    at = stream.tell()
-    data = stream.read(12)
-    is_explicit = not dataset.is_implicit_VR
-    coding = Coding(">" if syntax == EXPLICIT_BIG else "<", is_explicit)
-    try:
-        tag, vr, value, length = head(data.ljust(12, b"\0"), 0, coding)
-    except Unusual:
-        raise damaged("no pixel data") from None
-    if tag not in PIXELS:
-        raise damaged("no pixel data")
-    return tag, vr, at + value, length
-
-
-def _dataset_rescale(dataset: Any, frame: int) -> tuple[float | None, float | None]:
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
-    places = [t[0] for g in groups if (t := g.get("PixelValueTransformationSequence"))]
-    chosen = []
-    for keyword in ("RescaleSlope", "RescaleIntercept"):
-        values = [place.get(keyword) for place in [*places, dataset]]
-        first = next((value for value in values if value not in (None, "")), None)
-        if isinstance(first, Sequence) and not isinstance(first, str):
-            raise damaged(f"a rescale of several values: {first}")
-        chosen.append(None if first is None else float(first))
-    return chosen[0], chosen[1]

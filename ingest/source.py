@@ -54,7 +54,7 @@ class FileSource:
         if start + length <= len(self.data):
             return self.data[start : start + length]
         self._stream.seek(start)
-        return self._stream.read(length)
+        return self._stream.read(max(0, min(length, self.size - start)))
 
 
 class InflatedSource:

@@ -18,8 +18,9 @@ from pydicom.encaps import encapsulate_extended
 import ingest.decode
 from ingest.codecs import DECODERS
 from ingest.decode import Place, open_image
-from ingest.pixel_header import _read_with_pydicom, read_pixel_header
+from ingest.pixel_header import read_pixel_header
 from ingest.pixels import digests
+from ingest.slow_pixel_header import read_with_pydicom
 from ingest.undecodable import UndecodableError
 from study.records import Reason
 
@@ -328,7 +329,7 @@ def test_headers_as_pydicom_reads_them(real_data: Path) -> None:
                 continue
             if type(source).__name__ != "FileSource":
                 continue
-            theirs = _read_with_pydicom(stream)
+            theirs = read_with_pydicom(stream)
         for name in ours.__dataclass_fields__:
             if name not in ("rescale", "offsets"):
                 assert getattr(ours, name) == getattr(theirs, name), (path, name)
