@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from ingest.values import integer, numbers
 from study.records import Vector
 
 NUMBER_OF_IMAGES_IN_MOSAIC = 0x0019100A
@@ -24,15 +25,10 @@ def mosaic(dataset: Any) -> tuple[int, Vector | None]:
     found = (csa_values(_bytes(dataset, tag), wanted) for tag in CSA_IMAGE_HEADERS)
     csa = next((values for values in found if values), {})
     count = _value(dataset, NUMBER_OF_IMAGES_IN_MOSAIC)
-    tiles = 0
-    if isinstance(count, int | float | str):
-        tiles = int(count)
-    elif isinstance(count, bytes) and len(count) >= 2:
-        tiles = struct.unpack("<H", count[:2])[0]
-    if not tiles and csa.get("NumberOfImagesInMosaic"):
-        tiles = int(float(csa["NumberOfImagesInMosaic"][0]))
-    normal = tuple(float(v) for v in csa.get("SliceNormalVector", ())[:3])
-    return tiles, (normal[0], normal[1], normal[2]) if len(normal) == 3 else None
+    if isinstance(count, bytes):
+        count = struct.unpack("<H", count[:2])[0] if len(count) >= 2 else None
+    tiles = integer(count) or integer(csa.get("NumberOfImagesInMosaic")) or 0
+    return tiles, numbers(csa.get("SliceNormalVector", [])[:3], 3)
 
 
 def _value(dataset: Any, tag: int) -> Any:
@@ -55,6 +51,8 @@ def csa_values(header: bytes, names: tuple[str, ...]) -> dict[str, list[str]]:
     {}
     """
     found: dict[str, list[str]] = {}
+    if not header:
+        return found
     try:
         position = 8 if header[:4] == b"SV10" else 0
         count = struct.unpack_from("<I", header, position)[0]
@@ -82,6 +80,8 @@ def csa_values(header: bytes, names: tuple[str, ...]) -> dict[str, list[str]]:
                 position += (length + 3) // 4 * 4
             if name in names and values:
                 found[name] = values
+                if len(found) == len(names):
+                    break
     except struct.error:
         return found
     return found

@@ -135,6 +135,17 @@ def test_enhanced_frames_are_fast(tmp_path: Path, undefined: bool, syntax: str |
     assert {(row.stack_id, row.num_frames) for row in fast} == {("1", 3)}
 
 
+def test_groups_with_a_character_set_of_their_own_are_left_to_pydicom(tmp_path: Path) -> None:
+    dataset = enhanced()
+    item = dataset.PerFrameFunctionalGroupsSequence[1].FrameContentSequence[0]
+    item.SpecificCharacterSet, item.StackID = "ISO_IR 144", "\u0416"
+    [path] = save([dataset], tmp_path)
+    fast, slow = both(path)
+    assert fast == slow
+    assert [row.stack_id for row in fast] == ["1", "\u0416", "1"]
+    assert not is_fast(path)
+
+
 @pytest.mark.parametrize("announced", [1, 2, 3, 5, 2_000_000_000])
 def test_rows_of_frames_that_both_numbers_name(tmp_path: Path, announced: int) -> None:
     dataset = enhanced(3)
