@@ -19,11 +19,9 @@ import SimpleITK as sitk
 
 from ingest.geometry import LONG_RUN, UNEVEN_FRACTION, affine, native_affine, normal_of
 from ingest.intensity import value_range
+from ingest.rescale import AIR_HU
 from study.records import Matrix, ScanPlan, Vector
 
-AIR_HU = -1024.0
-"""Nothing in a CT is darker: such voxels are outside the field of view, and so is what shearing
-adds."""
 EXACT_MM = 0.005
 """Shifts this near to whole voxels are whole: headers round positions to a thousandth, and copying
 is better than blurring."""
@@ -87,7 +85,7 @@ def straighten(voxels: np.ndarray, plan: ScanPlan) -> Volume:
     def placed(number: int) -> np.ndarray:
         values = voxels[number].astype(np.float32)
         values[~np.isfinite(values)] = NOWHERE
-        if is_ct:
+        if is_ct:  # what is not brighter than this is outside the field of view
             values[values <= AIR_HU] = NOWHERE
         return field.place(values, plan.drift_mm[number], plan.pixel_spacing_mm)
 

@@ -16,7 +16,8 @@ from scipy.ndimage import map_coordinates
 from ingest.group import group_study
 from ingest.header import read_header
 from ingest.pixels import read_volume
-from ingest.volume import AIR_HU, Volume, even_count, straighten
+from ingest.rescale import AIR_HU
+from ingest.volume import Volume, even_count, straighten
 from study.records import ScanPlan, Slice
 from study.sections import Rules, Select
 
