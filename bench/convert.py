@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,9 +30,8 @@ import dcm2niix
 from ingest import native
 from ingest.group import group_study
 from ingest.header import read_header
-from ingest.supervise import Limits, Supervised
+from ingest.supervise import Supervised, limits_of
 from study.config import ingest_settings
-from study.sections import size_bytes
 
 LARGER_BYTES = 2_000_000
 """Series of fewer bytes say more about start-up than about reading."""
@@ -68,9 +68,13 @@ def with_command(source: Path, out: Path) -> None:
 def series_folders(data: Path, work: Path) -> dict[str, dict[str, Any]]:
     """Copies of the larger usable series, a folder each, by a readable name."""
     found = {}
-    for facts in json.loads((data / "expected_volumes.json").read_text())["series"].values():
-        folder = data / facts["corpus"] / "data"
-        files = [folder / name for name in facts["file_list"]]
+    by_series: dict[str, list[Path]] = defaultdict(list)
+    for file in sorted(p for p in data.rglob("*") if p.is_file()):
+        for uid in {row.series_uid for row in read_header(str(file))}:
+            by_series[uid].append(file)
+    known = json.loads((data / "expected_volumes.json").read_text())["series"]
+    for uid, facts in known.items():
+        files = by_series[uid]
         size = sum(file.stat().st_size for file in files)
         if facts["expected"]["action"] == "reject" or size < LARGER_BYTES:
             continue
@@ -96,7 +100,7 @@ def main() -> None:
         out, empty = work / "out", work / "empty"
         empty.mkdir()
         speed = ingest_settings().speed
-        decoder = Supervised(Limits(speed.decode_cpu_s, size_bytes(speed.decode_memory)))
+        decoder = Supervised(limits_of(speed))
         for title, facts in series_folders(arguments.data, work).items():
             source = facts["folder"]
             best: dict[str, float] = {}

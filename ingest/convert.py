@@ -14,19 +14,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import SimpleITK as sitk
-from dask.utils import parse_bytes
 
 from ingest.allowlist import out_of_range
 from ingest.grid import to_grid
 from ingest.pixels import read_volume
 from ingest.plan import ShardTask, StudyTask
-from ingest.supervise import Limits, Supervised, child_of_thread
+from ingest.rules import judge_voxels
+from ingest.supervise import USUAL_LIMITS, Limits, Supervised, child_of_thread
 from ingest.undecodable import UndecodableError
 from ingest.volume import straighten
 from shards.writer import ShardWriter
 from study import private
 from study.records import Reason, Scan, Study
-from study.sections import Grid, IngestSpeed, Intensity
+from study.sections import Grid, Intensity
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,6 @@ class ShardOutcome:
             ),
             facts["samples"],
         )
-
-
-def limits_of(speed: IngestSpeed) -> Limits:
-    """What reading one volume may take, from the settings."""
-    return Limits(cpu_s=speed.decode_cpu_s, memory_bytes=parse_bytes(speed.decode_memory))
-
-
-USUAL_LIMITS = limits_of(IngestSpeed())
 
 
 def convert_shard(
@@ -152,8 +144,11 @@ def _scans(
 ) -> Iterator[Scan | ScanFailure]:
     for number, (plan, digest) in enumerate(zip(task.plans, task.digests, strict=True)):
         try:
-            volume = straighten(child.call(read_volume, plan), plan)
-            scans = to_grid(volume, plan.modality, grid, intensity)
+            voxels = child.call(read_volume, plan)
+            if verdict := judge_voxels(voxels):
+                yield ScanFailure(task.study_uid, number, *verdict)
+                continue
+            scans = to_grid(straighten(voxels, plan), plan.modality, grid, intensity)
         except UndecodableError as error:
             yield ScanFailure(task.study_uid, number, error.reason, error.detail)
             continue

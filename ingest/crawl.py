@@ -19,14 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingest import archive, table
-from ingest.duplicates import to_compare
-from ingest.header import read_header
-from ingest.identity import deepen
+from ingest import archive, guarded, table
+from ingest.digest_pass import with_digests
+from ingest.header import broken_header, read_header, read_ordinary
+from ingest.identity import deepen, values_of
 from ingest.members import Names, escaped
-from ingest.pixels import digests
 from ingest.place import MEMBER, open_range
 from ingest.spool import CannotUnpackError
+from ingest.supervise import USUAL_LIMITS, Limits, child_of_thread
 from ingest.unchanged import Sources, still_valid
 from ingest.volume_files import read_volume_header
 from shards.files import is_temporary
@@ -77,6 +77,7 @@ def crawl(
     unpacked: Path | None = None,
     volume_files: VolumeFiles = VolumeFiles(),
     max_unpacked: int = MAX_UNPACKED,
+    limits: Limits = USUAL_LIMITS,
 ) -> list[Instance]:
     """Rows of all files below `folders`, sorted by path and frame.
 
@@ -86,7 +87,7 @@ def crawl(
     that is missing, not a folder, or without a single file, and where `unpacked` has no room.
     """
     folder = os.path.abspath(unpacked or previous.parent / "unpacked")
-    sources = Sources(tuple(map(escaped, folders)), folder, max_unpacked, volume_files)
+    sources = Sources(tuple(map(escaped, folders)), folder, max_unpacked, volume_files, limits)
     places = _with_names(_all_files(folders), folder)
     files = {place.path: place.file for place in places}
     known = still_valid(table.read(previous) if previous.exists() else [], files, sources)
@@ -116,7 +117,7 @@ def crawl(
         on_progress(count["done"], count["all"])
     old = [files[p] for p, found in known.items() if any(row.path != p for row in found)]
     _discard_unused(folder, [*old, *(place.file for place, _ in archives)], files.values())
-    return sorted(_with_digests(rows, run), key=lambda row: (row.path, row.frame))
+    return sorted(with_digests(rows, run, limits), key=lambda row: (row.path, row.frame))
 
 
 def _chunks(items: list[Place]) -> list[list[Place]]:
@@ -129,28 +130,55 @@ def _chunks(items: list[Place]) -> list[list[Place]]:
 def read_files(places: list[Place], sources: Sources) -> Found:
     """Rows of some files; the task that a worker runs. An archive has no row yet."""
     found = Found([], [])
-    for place in places:
-        rows, kind = _read(place, sources)
+    for place, (rows, kind) in zip(places, _read_all(places, sources), strict=True):
         if kind is None:
             found.rows.extend(rows)
         else:
             found.archives.append((place, kind))
-    return found._replace(rows=deepen(found.rows))
+    return found._replace(rows=_deepened(found.rows, sources))
 
 
 def read_members(places: list[Place], sources: Sources) -> list[Instance]:
     """Rows of some members of archives; the task that a worker runs."""
     found = []
-    for place in places:
-        rows, kind = _read(place, sources)
+    for rows, kind in _read_all(places, sources):
         nested = [replace(row, detail="an archive within an archive") for row in rows]
         found += rows if kind is None else nested
-    return deepen(found)
+    return _deepened(found, sources)
 
 
-def _read(place: Place, sources: Sources) -> tuple[list[Instance], str | None]:
+def _read_all(places: list[Place], sources: Sources) -> Iterator[tuple[list[Instance], str | None]]:
+    """Rows of every file, and what archive it is. What a general parser must read is read in a
+    child process: it can take minutes, or all memory, over a hostile file."""
+    ordinary = [read_ordinary(*place) for place in places]
+    left = [place for place, rows in zip(places, ordinary, strict=True) if rows is None]
+    unusual = iter(
+        guarded.each(child_of_thread(sources.limits), _read_header, left, _broken) if left else ()
+    )
+    for place, rows in zip(places, ordinary, strict=True):
+        yield _as_volume_or_archive(place, next(unusual) if rows is None else rows, sources)
+
+
+def _read_header(place: Place) -> list[Instance]:
+    return read_header(*place)
+
+
+def _broken(place: Place, rejection: Rejection) -> list[Instance]:
+    return broken_header(rejection, *place)
+
+
+def _deepened(rows: list[Instance], sources: Sources) -> list[Instance]:
+    def unusual(row: Instance) -> set[str]:
+        child = child_of_thread(sources.limits)
+        return guarded.each(child, values_of, [row], lambda *_: set())[0]
+
+    return deepen(rows, unusual)
+
+
+def _as_volume_or_archive(
+    place: Place, rows: list[Instance], sources: Sources
+) -> tuple[list[Instance], str | None]:
     """Rows of a file as DICOM, or as a volume; and, where it is neither, what archive it is."""
-    rows = read_header(*place)
     if rows[0].reason is not Reason.NOT_DICOM:
         return rows, None
     root = sources.root_of(place.path)
@@ -298,27 +326,3 @@ def _link(path: str, folder: str) -> str:
     except OSError as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}") from None
     return link
-
-
-def _with_digests(rows: list[Instance], run: Mapper) -> list[Instance]:
-    """Where SOPInstanceUIDs repeat, add what tells copies from collisions: a digest of the decoded
-    pixels."""
-    lacking = {row.path for row in rows if not row.pixel_digest}
-    paths = sorted(to_compare(rows) & lacking)
-    if not paths:
-        return rows
-    chunks = [paths[i : i + FILES_PER_TASK] for i in range(0, len(paths), FILES_PER_TASK)]
-    found = {(r.path, r.frame): r.pixel_digest for part in run(read_digests, chunks) for r in part}
-    return [
-        replace(r, pixel_digest=found[(r.path, r.frame)]) if (r.path, r.frame) in found else r
-        for r in rows
-    ]
-
-
-def read_digests(paths: list[str]) -> list[Instance]:
-    """Instances that carry only path, frame and pixel digest, for every frame of some files."""
-    return [
-        Instance(path, frame=frame, pixel_digest=digest)
-        for path in paths
-        for frame, digest in enumerate(digests(path))
-    ]

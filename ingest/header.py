@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
 from pydicom.uid import UID
@@ -23,7 +25,7 @@ from ingest.tags import IMAGE_CLASSES, image_facts, study_facts
 from ingest.truncation import check_whole
 from ingest.values import integer
 from ingest.vendors import mosaic_facts
-from study.records import Instance, Reason
+from study.records import Instance, Reason, Rejection
 
 _FAST = True
 """Tests turn it off to hold both ways of reading against each other."""
@@ -41,6 +43,49 @@ def read_header(
     A member of an archive is `num_bytes` from `stored_at` in `stored_in`. A caller that knows size
     and time of the file (of the archive, for a member) saves asking for them again.
     """
+    found = _opened(_read, path, stored_in, stored_at, num_bytes, mtime_ns)
+    assert found is not None
+    return found
+
+
+def read_ordinary(
+    path: str,
+    stored_in: str = "",
+    stored_at: int = 0,
+    num_bytes: int | None = None,
+    mtime_ns: int | None = None,
+) -> list[Instance] | None:
+    """The same, or None where a general parser must look at the file: it may need for ever."""
+    return _opened(_read_ordinary, path, stored_in, stored_at, num_bytes, mtime_ns)
+
+
+def broken_header(
+    rejection: Rejection,
+    path: str,
+    stored_in: str = "",
+    stored_at: int = 0,
+    num_bytes: int | None = None,
+    mtime_ns: int | None = None,
+) -> list[Instance]:
+    """The row of a file whose header cannot be read, for a reason that the caller found."""
+
+    def failed(stream: BinaryIO, source: _Source) -> list[Instance]:
+        return source.failed(*rejection)
+
+    found = _opened(failed, path, stored_in, stored_at, num_bytes, mtime_ns)
+    assert found is not None
+    return found
+
+
+def _opened(
+    read: Callable[[BinaryIO, _Source], list[Instance] | None],
+    path: str,
+    stored_in: str,
+    stored_at: int,
+    num_bytes: int | None,
+    mtime_ns: int | None,
+) -> list[Instance] | None:
+    """What `read` makes of the file's bytes, or the row that says why it could not."""
     source = _Source(path, stored_in, stored_at, num_bytes or 0, mtime_ns or 0)
     try:
         if num_bytes is None or mtime_ns is None:
@@ -52,7 +97,7 @@ def read_header(
         if source.file_bytes <= 0:
             return source.failed(Reason.TRUNCATED, "the file is empty")
         with open_bytes(source, source.file_bytes) as stream:
-            return _read(stream, source)
+            return read(stream, source)
     except OSError as error:
         return source.failed(Reason.UNREADABLE, type(error).__name__)
     except EOFError as error:
@@ -78,24 +123,28 @@ class _Source(NamedTuple):
 
 def _read(stream: BinaryIO, source: _Source) -> list[Instance]:
     """Rows of an open file: the fast way where it is an ordinary one."""
-    size = source.file_bytes
-    if _FAST and (ordinary := fast_header.read(stream, size)) is not None:
-        try:
-            rows = _rows(source, ordinary)
-        except Unusual:
-            pass
-        else:
-            if ordinary.pixels is not None:
-                check_whole(stream, *ordinary.pixels, size)
-            return rows
+    rows = _read_ordinary(stream, source)
+    if rows is not None:
+        return rows
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        header = slow_header.read(stream, size)
+        header = slow_header.read(stream, source.file_bytes)
         if header is None:
             return source.failed(Reason.NOT_DICOM)
         if header.pixels is not None:
             check_whole(header.stream, *header.pixels, header.stream_bytes)
         return _rows(source, header)
+
+
+def _read_ordinary(stream: BinaryIO, source: _Source) -> list[Instance] | None:
+    size = source.file_bytes
+    if _FAST and (ordinary := fast_header.read(stream, size)) is not None:
+        with suppress(Unusual):
+            rows = _rows(source, ordinary)
+            if ordinary.pixels is not None:
+                check_whole(stream, *ordinary.pixels, size)
+            return rows
+    return source.failed(Reason.NOT_DICOM) if slow_header.start_of(stream) is None else None
 
 
 def _rows(source: _Source, header: fast_header.Header | slow_header.SlowHeader) -> list[Instance]:

@@ -10,7 +10,7 @@ PS3.5 6.2 (PN, DA, DT).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -89,31 +89,59 @@ SEQUENCES = frozenset(
 WANTED = frozenset((CHARACTER_SET, *KIND_OF_TAG, *SEQUENCES))
 
 
-def deepen(rows: Sequence[Instance]) -> list[Instance]:
+def deepen(
+    rows: Sequence[Instance], unusual: Callable[[Instance], set[str]] | None = None
+) -> list[Instance]:
     """Rows in their order, the first of every series in them with all identifying values of its
-    file. A file that cannot be read keeps what it had."""
+    file. A file that cannot be read keeps what it had. `unusual` reads what a general parser must
+    read; by default it is done here (`values_of`)."""
+    unusual = unusual or values_of
     seen: set[tuple[str, str]] = set()
     result = []
     for row in rows:
         series = (row.study_uid, row.series_uid)
         if row.study_uid and row.file_format == "dicom" and series not in seen:
             seen.add(series)
-            row = replace(row, identifying=tuple(sorted({*row.identifying, *_of_file(row)})))
+            row = replace(
+                row, identifying=tuple(sorted({*row.identifying, *_of_file(row, unusual)}))
+            )
         result.append(row)
     return result
 
 
-def _of_file(row: Instance) -> set[str]:
+def _of_file(row: Instance, unusual: Callable[[Instance], set[str]]) -> set[str]:
+    try:
+        with open_bytes(row, row.file_bytes) as stream:
+            found = read_ordinary(stream, row.file_bytes)
+    except OSError:
+        return set()  # the crawl has said so already
+    return unusual(row) if found is None else found
+
+
+def values_of(row: Instance) -> set[str]:
+    """All identifying values of the file of a row as KIND=VALUE, by a general parser; none where
+    that fails."""
     try:
         with open_bytes(row, row.file_bytes) as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return read(stream, row.file_bytes)
+            return _by_pydicom(stream)
     except Exception:  # pydicom raises what its input makes it raise; the crawl has said so already
         return set()
 
 
 def read(stream: BinaryIO, size: int) -> set[str]:
     """All identifying values of a file as KIND=VALUE. Raises whatever pydicom raises."""
+    found = read_ordinary(stream, size)
+    return _by_pydicom(stream) if found is None else found
+
+
+def _by_pydicom(stream: BinaryIO) -> set[str]:
+    stream.seek(0)
+    return identifying_values(pydicom.dcmread(stream, stop_before_pixels=True, force=True))
+
+
+def read_ordinary(stream: BinaryIO, size: int) -> set[str] | None:
+    """All identifying values of a file; None where a general parser must look at it."""
     num_bytes = FIRST_READ
     while num_bytes <= LARGEST_READ:
         stream.seek(0)
@@ -125,8 +153,7 @@ def read(stream: BinaryIO, size: int) -> set[str]:
             num_bytes *= 8
         except (elements.Unusual, LookupError, ValueError):
             break
-    stream.seek(0)
-    return identifying_values(pydicom.dcmread(stream, stop_before_pixels=True, force=True))
+    return None
 
 
 def _walk_file(data: bytes, size: int) -> Iterator[str]:

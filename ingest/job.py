@@ -17,16 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dask.utils import parse_bytes
-
 from ingest import crawl, deidentify, facts, ledger, plan, table
 from ingest.allowlist import public_settings
 from ingest.cluster import Workers
-from ingest.convert import ShardOutcome, convert_shard, limits_of
+from ingest.convert import ShardOutcome, convert_shard
 from ingest.group import Grouping, group_study
 from ingest.reports import JoinCounts, join_counts, load_labels, load_reports
 from ingest.runfolder import write_run_tables
 from ingest.select import with_lists
+from ingest.supervise import limits_of
 from shards.catalog import INFO_FILE, DatasetInfo, read_info
 from shards.writer import committed, discard_uncommitted, finish_dataset
 from study import private
@@ -34,6 +33,7 @@ from study.config import Pipeline, fingerprint
 from study.errors import UserError
 from study.records import Instance, Reason, Rejection, Status
 from study.runlog import RunLog, provenance
+from study.sections import size_bytes
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(stage, done, all); stages are "crawl" and "shards"."""
@@ -180,7 +180,8 @@ def _crawl(pipeline: Pipeline, workers: Workers, progress: Progress) -> list[Ins
         partial(progress, "crawl"),
         unpacked=run / "unpacked",
         volume_files=pipeline.ingest.volume_files,
-        max_unpacked=parse_bytes(pipeline.ingest.max_unpacked),
+        max_unpacked=size_bytes(pipeline.ingest.max_unpacked),
+        limits=limits_of(pipeline.ingest.speed),
     )
     if all(i.reason is Reason.NOT_DICOM for i in instances):
         raise UserError(

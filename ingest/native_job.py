@@ -21,7 +21,7 @@ from ingest.cluster import Workers
 from ingest.crawl import crawl
 from ingest.group import group_study
 from ingest.select import with_lists
-from ingest.supervise import Limits
+from ingest.supervise import limits_of
 from study.errors import UserError
 from study.records import Instance, Reason, ScanPlan, Status
 from study.sections import Ingest, size_bytes
@@ -73,7 +73,7 @@ def _convert(
     volumes, failed = native.write_volumes(
         wanted,
         out,
-        Limits(speed.decode_cpu_s, size_bytes(speed.decode_memory)),
+        limits_of(speed),
         min(speed.workers or len(os.sched_getaffinity(0)), max(1, len(wanted))),
         partial(progress, "volumes"),
     )
@@ -117,6 +117,7 @@ def _crawl(source: Path, out: Path, settings: Ingest, progress: Progress) -> lis
             unpacked=out / UNPACKED,
             volume_files=settings.volume_files,
             max_unpacked=size_bytes(settings.max_unpacked),
+            limits=limits_of(settings.speed),
         )
 
 

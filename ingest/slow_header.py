@@ -89,7 +89,7 @@ class SlowHeader(Lenient):
 def read(stream: BinaryIO, size: int) -> SlowHeader | None:
     """The header of a file of `size` bytes; None for what is not DICOM. Raises whatever pydicom
     raises, Truncated and TooLarge."""
-    start = _start(stream)
+    start = start_of(stream)
     if start is None:
         return None
     stream.seek(start)
@@ -104,7 +104,7 @@ def read(stream: BinaryIO, size: int) -> SlowHeader | None:
     return SlowHeader(dataset, meta, stream, size)
 
 
-def _start(stream: BinaryIO) -> int | None:
+def start_of(stream: BinaryIO) -> int | None:
     """Where the first element is: after a Part 10 preamble, or (old exports) at once, of group
     0002 or 0008; None where neither."""
     stream.seek(0)

@@ -36,6 +36,7 @@ import psutil
 from ingest.child import DONE, NO_MEMORY, READY
 from ingest.undecodable import UndecodableError
 from study.records import Reason
+from study.sections import IngestSpeed, size_bytes
 
 Result = TypeVar("Result")
 
@@ -59,6 +60,14 @@ class Limits:
     """Address space of the child, with what Python itself takes (about 0.3 GB)."""
     wall_s: float = 3600.0
     """For a call that sleeps: far more than any that works, however loaded the machine is."""
+
+
+def limits_of(speed: IngestSpeed) -> Limits:
+    """What reading one volume, or some headers, may take, from the settings."""
+    return Limits(cpu_s=speed.decode_cpu_s, memory_bytes=size_bytes(speed.decode_memory))
+
+
+USUAL_LIMITS = limits_of(IngestSpeed())
 
 
 class _BreachError(Exception):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ingest import archive
 from ingest.place import MEMBER
+from ingest.supervise import Limits
 from ingest.volume_files import is_current
 from study.records import Instance, Reason
 from study.sections import VolumeFiles
@@ -30,6 +31,8 @@ class Sources:
     max_unpacked: int
     """Bytes that one archive may unpack to."""
     volume_files: VolumeFiles
+    limits: Limits
+    """Of the process that reads unusual headers."""
 
     def root_of(self, path: str) -> str:
         """The innermost source folder that a path is in."""

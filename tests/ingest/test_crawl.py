@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from ingest import crawl as crawling
 from ingest import table
 from ingest.crawl import crawl
-from ingest.header import read_header
+from ingest.header import read_header, read_ordinary
 from study.errors import UserError
 from study.records import Instance, Reason
 from study.sections import VolumeFiles
@@ -71,15 +71,15 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     unpack = crawling.archive.unpack
 
-    def read(path: str, *rest: Any) -> list[Instance]:
+    def read(path: str, *rest: Any) -> list[Instance] | None:
         seen.append(os.path.basename(path))
-        return read_header(path, *rest)
+        return read_ordinary(path, *rest)
 
     def unpacking(archive: tuple[str, str], *rest: Any, **more: Any) -> Any:
         seen.append(f"unpack {os.path.basename(archive[0])}")
         return unpack(archive, *rest, **more)
 
-    monkeypatch.setattr("ingest.crawl.read_header", read)
+    monkeypatch.setattr("ingest.crawl.read_ordinary", read)
     monkeypatch.setattr("ingest.archive.unpack", unpacking)
     return seen
 
@@ -372,7 +372,7 @@ def test_an_input_error_is_tried_again_and_damage_is_not(
         return [replace(row, reason=Reason.UNREADABLE, detail=details[os.path.basename(path)])]
 
     with monkeypatch.context() as patch:
-        patch.setattr("ingest.crawl.read_header", failing)
+        patch.setattr("ingest.crawl.read_ordinary", failing)
         assert [r.reason for r in run.crawl()] == [Reason.UNREADABLE] * 2
     assert [r.reason for r in run.crawl()] == [None, Reason.UNREADABLE]
 
