@@ -7,6 +7,7 @@ SpacingBetweenSlices (dcm2niix#1018 put a volume 20 % off that way). Source: DIC
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,9 @@ def plan_volume(part: Part, rules: Rules) -> ScanPlan | Rejection:
         return Rejection(Reason.RESCALE_INCONSISTENT, " and ".join(sorted(units)))
     ordered = [images[i] for i in placed.order]
     start = ordered[0]
+    if num_positions == 1:  # no gap to measure: what the header says, so that the slice has a depth
+        gap = abs(first.spacing_between_slices_mm or first.slice_thickness_mm or 0.0) or 1.0
+        placed = replace(placed, gap_mm=gap)
     assert start.position_mm is not None
     assert start.pixel_spacing_mm is not None
     return ScanPlan(

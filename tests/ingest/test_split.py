@@ -173,6 +173,13 @@ def test_spacing_tag_that_the_positions_deny() -> None:
     assert plan.flags == ("SPACING_TAG_DIFFERS",)
 
 
+def test_a_single_slice_is_as_deep_as_its_header_says() -> None:
+    [plan] = group(series([7.0], slice_thickness_mm=4.0), min_slices=1).plans
+    assert plan.slice_step_mm == (0.0, 0.0, 4.0)
+    [plan] = group(series([7.0]), min_slices=1).plans
+    assert plan.slice_step_mm == (0.0, 0.0, 1.0)
+
+
 def test_negative_spacing_tag_is_no_lie() -> None:
     [plan] = group(series([4.0 * n for n in range(9)], spacing_between_slices_mm=-4.0)).plans
     assert plan.flags == ()
