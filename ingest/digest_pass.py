@@ -1,8 +1,8 @@
 """Digests of decoded pixels, for the few images that may be copies of each other.
 
-In: rows of a crawl. Out: the same rows; where SOPInstanceUIDs repeat, or nothing but UIDs tells images
-at one place apart, with a digest of their pixels (`duplicates` says what follows). Decoding is done
-in a supervised child: a file that breaks it has a digest that is equal to no other.
+In: rows of a crawl. Out: the same rows; where SOPInstanceUIDs repeat, or nothing but UIDs tells
+images at one place apart, with a digest of their pixels (`duplicates` says what follows). Decoding
+is done in a supervised child: a file that breaks it has a digest that is equal to no other.
 """
 
 from __future__ import annotations

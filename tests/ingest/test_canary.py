@@ -194,7 +194,7 @@ def _leaky_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _shallow_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor do those at the top of the header alone."""
-    monkeypatch.setattr("ingest.crawl.deepen", lambda rows: rows)
+    monkeypatch.setattr("ingest.crawl.deepen", lambda rows, _unusual: rows)
 
 
 def _leaky_name(monkeypatch: pytest.MonkeyPatch) -> None:
