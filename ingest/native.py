@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,15 +24,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest.geometry import native_affine, tilt_deg
-from ingest.pixels import UndecodableError, read_volume
+from ingest.pixels import read_volume, ready
 from ingest.rules import judge_voxels
 from ingest.supervise import Limits, Supervised
+from ingest.undecodable import UndecodableError
 from study.records import Rejection, ScanPlan
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 HEADER_BYTES = 352
 """NIfTI-1: 348 of the header and four that say that no extension follows."""
 GZIP_LEVEL = 1
+
+Written = dict[str, Any] | Rejection
+"""The row of a volume that was written, or why there is none."""
 
 SCHEMA = pa.schema(
     [
@@ -85,46 +91,70 @@ def named(plans: Sequence[tuple[int, ScanPlan]], suffix: str) -> list[NamedPlan]
     return found
 
 
+class Decoders:
+    """Threads with a decoding process each. They start at once, so that the processes are there
+    when the first volume is wanted."""
+
+    def __init__(self, limits: Limits, workers: int) -> None:
+        self._idle: SimpleQueue[Supervised] = SimpleQueue()
+        self._pool = ThreadPoolExecutor(workers)
+        self._decoders = [Supervised(limits) for _ in range(workers)]
+        for decoder in self._decoders:
+            self._pool.submit(self._warm, decoder)
+
+    def __enter__(self) -> Decoders:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        for decoder in self._decoders:
+            decoder.close()
+
+    def _warm(self, decoder: Supervised) -> None:
+        try:
+            decoder.call(ready)
+        finally:
+            self._idle.put(decoder)
+
+    def write(self, wanted: Sequence[NamedPlan], out: Path) -> Iterator[tuple[int, Written]]:
+        """Write volumes in any order; (number in `wanted`, its row or why there is none)."""
+        flying = {self._pool.submit(self._write, item, out): n for n, item in enumerate(wanted)}
+        for future in as_completed(flying):
+            yield flying[future], future.result()
+
+    def _write(self, item: NamedPlan, out: Path) -> Written:
+        decoder = self._idle.get()
+        try:
+            return write_volume(item, out, decoder)
+        finally:
+            self._idle.put(decoder)
+
+
 def write_volumes(
     wanted: Sequence[NamedPlan],
     out: Path,
-    limits: Limits,
-    workers: int,
+    decoders: Decoders,
     on_progress: Callable[[int, int], None],
 ) -> tuple[list[dict[str, Any]], dict[tuple[str, int], Rejection]]:
     """Write every volume and return the rows of volumes.parquet, and what could not be made, by
-    study UID and scan. Each worker is a thread with a decoding process of its own."""
+    study UID and scan."""
     rows: dict[int, dict[str, Any]] = {}
     failed: dict[tuple[str, int], Rejection] = {}
-    decoders = [Supervised(limits) for _ in range(max(1, workers))]
-    idle = list(decoders)
-    waiting = list(enumerate(wanted))[::-1]
-    flying: dict[Future[dict[str, Any] | Rejection], tuple[int, Supervised]] = {}
-    done = 0
-    try:
-        with ThreadPoolExecutor(len(decoders)) as pool:
-            while waiting or flying:
-                while waiting and idle:
-                    number, item = waiting.pop()
-                    decoder = idle.pop()
-                    flying[pool.submit(write_volume, item, out, decoder)] = (number, decoder)
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    number, decoder = flying.pop(future)
-                    idle.append(decoder)
-                    result = future.result()
-                    if isinstance(result, Rejection):
-                        failed[(wanted[number].plan.study_uid, wanted[number].scan)] = result
-                    else:
-                        rows[number] = result
-                    done += 1
-                    on_progress(done, len(wanted))
-    finally:
-        for decoder in decoders:
-            decoder.close()
+    for done, (number, result) in enumerate(decoders.write(wanted, out), 1):
+        if isinstance(result, Rejection):
+            failed[(wanted[number].plan.study_uid, wanted[number].scan)] = result
+        else:
+            rows[number] = result
+        on_progress(done, len(wanted))
     return [rows[number] for number in sorted(rows)], failed
 
 
-def write_volume(item: NamedPlan, out: Path, decoder: Supervised) -> dict[str, Any] | Rejection:
+def write_volume(item: NamedPlan, out: Path, decoder: Supervised) -> Written:
     """Write one volume; its row of volumes.parquet, or why there is none. Raises OSError."""
     plan = item.plan
     try:

@@ -63,20 +63,15 @@ def convert(source: Path, out: Path, settings: Ingest, gzip: bool, progress: Pro
 def _convert(
     source: Path, out: Path, settings: Ingest, gzip: bool, progress: Progress
 ) -> Converted:
-    instances = _crawl(source, out, settings, progress)
-    plans, rows = _group(instances, settings)
-    ledger.check(rows, instances)
-    wanted = native.named(plans, ".nii.gz" if gzip else ".nii")
-    _discard_old(out, {item.name for item in wanted})
-    ledger.write(out / "ledger.parquet", rows)
-    speed = settings.speed
-    volumes, failed = native.write_volumes(
-        wanted,
-        out,
-        limits_of(speed),
-        min(speed.workers or len(os.sched_getaffinity(0)), max(1, len(wanted))),
-        partial(progress, "volumes"),
-    )
+    workers = settings.speed.workers or len(os.sched_getaffinity(0))
+    with native.Decoders(limits_of(settings.speed), workers) as decoders:
+        instances = _crawl(source, out, settings, progress)
+        plans, rows = _group(instances, settings)
+        ledger.check(rows, instances)
+        wanted = native.named(plans, ".nii.gz" if gzip else ".nii")
+        _discard_old(out, {item.name for item in wanted})
+        ledger.write(out / "ledger.parquet", rows)
+        volumes, failed = native.write_volumes(wanted, out, decoders, partial(progress, "volumes"))
     rows = ledger.with_outcomes(rows, failed, {})
     native.write_table(out / "volumes.parquet", volumes)
     ledger.write(out / "ledger.parquet", rows)

@@ -25,6 +25,10 @@ __all__ = ["UndecodableError", "digests", "read_volume"]
 Padding = Literal["air", "keep"]
 
 
+def ready() -> None:
+    """Nothing: a process that has called it has the decoders imported."""
+
+
 def read_volume(plan: ScanPlan, padding: Padding = "air") -> np.ndarray:
     """Voxels of a scan, (D, H, W): slices in the plan's order, rows, columns. int16 or int32 where
     every value is whole, else float32.
