@@ -17,7 +17,7 @@ ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 LARGEST_NESTING = 64
-"""Undefined lengths within each other; real files have fewer than ten."""
+"""Sequences within each other; real files have fewer than ten."""
 
 
 class Unusual(Exception):

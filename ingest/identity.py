@@ -111,7 +111,8 @@ def deepen(
 
 def _of_file(row: Instance, unusual: Callable[[Instance], set[str]]) -> set[str]:
     try:
-        with open_bytes(row, row.file_bytes) as stream:
+        with open_bytes(row, row.file_bytes) as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # text that is not in the character set it claims
             found = read_ordinary(stream, row.file_bytes)
     except OSError:
         return set()  # the crawl has said so already
@@ -172,8 +173,16 @@ def _walk_file(data: bytes, size: int) -> Iterator[str]:
 
 
 def _walk_bytes(
-    data: bytes, start: int, end: int, coding: Coding, stop: int, encodings: list[str]
+    data: bytes,
+    start: int,
+    end: int,
+    coding: Coding,
+    stop: int,
+    encodings: list[str],
+    depth: int = 0,
 ) -> Iterator[str]:
+    if depth > elements.LARGEST_NESTING:
+        raise elements.Unusual
     found, _ = elements.find(data, start, end, coding, WANTED, stop)
     if CHARACTER_SET in found:
         names = _bytes(data, found[CHARACTER_SET]).decode("ascii").strip(" \0").split("\\")
@@ -182,7 +191,9 @@ def _walk_bytes(
         if tag in SEQUENCES:
             inner = elements.inner(coding, element.vr)
             for begin, stop_at in elements.items(data, element, coding):
-                yield from _walk_bytes(data, begin, stop_at, inner, 0xFFFFFFFF, encodings)
+                yield from _walk_bytes(
+                    data, begin, stop_at, inner, 0xFFFFFFFF, encodings, depth + 1
+                )
         elif tag in KIND_OF_TAG:
             raw = _bytes(data, element)
             is_name = KIND_OF_TAG[tag] == "NAME"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,20 @@ def test_a_file_that_is_gone_keeps_what_the_crawl_found(tmp_path: Path) -> None:
     rows = read_header(str(file))
     file.unlink()
     assert identity.deepen(rows) == rows
+
+
+def test_nesting_without_end_costs_the_deep_values_of_one_file(tmp_path: Path) -> None:
+    file = make_file(tmp_path, ExplicitVRLittleEndian, undefined=False)
+    nested = b""
+    for _ in range(1500):
+        item = struct.pack("<HHI", 0xFFFE, 0xE000, len(nested)) + nested
+        nested = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, len(item)) + item
+    data = file.read_bytes()
+    at = data.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
+    file.write_bytes(data[:at] + nested + data[at:])
+    rows = read_header(str(file))
+    assert rows[0].reason is None
+    assert "NAME=Doe^Jane" in identity.deepen(rows)[0].identifying
 
 
 @pytest.mark.real
