@@ -17,7 +17,7 @@ from ingest import duplicates
 from ingest import rules as admission
 from ingest.ledger import LedgerRow, row_for
 from ingest.scanplan import plan_volume
-from ingest.select import selected
+from ingest.selection import selected
 from ingest.split import Part, split, stack_of
 from ingest.stacks import Images, clusters, is_localizer
 from study.records import Instance, Reason, ScanPlan, Status

@@ -24,7 +24,7 @@ from ingest.convert import ShardOutcome, convert_shard
 from ingest.group import Grouping, group_study
 from ingest.reports import JoinCounts, join_counts, load_labels, load_reports
 from ingest.runfolder import write_run_tables
-from ingest.select import with_lists
+from ingest.selection import with_lists
 from ingest.supervise import limits_of
 from shards.catalog import INFO_FILE, DatasetInfo, read_info
 from shards.writer import committed, discard_uncommitted, finish_dataset

@@ -20,7 +20,7 @@ from ingest import ledger, native
 from ingest.cluster import Workers
 from ingest.crawl import crawl
 from ingest.group import group_study
-from ingest.select import with_lists
+from ingest.selection import with_lists
 from ingest.supervise import limits_of
 from study.errors import UserError
 from study.records import Instance, Reason, ScanPlan, Status

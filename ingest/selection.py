@@ -1,4 +1,4 @@
-"""Which images the user wants: `ingest.select`, one small function a criterion.
+"""Which images the user wants (`ingest.select` of the settings), one small function a criterion.
 
 In: an `Instance` and the settings. Out: None where it is wanted, else a `Rejection` NOT_SELECTED
 whose detail begins with the setting that said so. A criterion that is not set takes everything;

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.select import selected, with_lists
+from ingest.selection import selected, with_lists
 from study.config import load_pipeline
 from study.errors import UserError
 from study.records import Instance, Reason
