@@ -20,6 +20,8 @@ from study import private
 from study.errors import UserError
 from study.records import Instance, ScanPlan
 
+KEY_FILE = "project.key"
+"""In the run folder, mode 0600."""
 KEY_BYTES = 32
 PSEUDONYM_DIGITS = 32
 

@@ -10,7 +10,6 @@ records of the shards are the only book of what is done.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,17 +20,25 @@ from ingest import crawl, deidentify, facts, ledger, plan, table
 from ingest.allowlist import public_settings
 from ingest.cluster import Workers
 from ingest.convert import ShardOutcome, convert_shard
-from ingest.group import Grouping, group_study
+from ingest.refusals import (
+    SETTINGS_FILE,
+    refuse_changed_studies,
+    refuse_mixed_folders,
+    refuse_other_key,
+    refuse_other_settings,
+    shaping_settings,
+)
 from ingest.reports import JoinCounts, join_counts, load_labels, load_reports
 from ingest.runfolder import write_run_tables
 from ingest.selection import with_lists
+from ingest.studies import group_studies
 from ingest.supervise import limits_of
 from shards.catalog import INFO_FILE, DatasetInfo, read_info
 from shards.writer import committed, discard_uncommitted, finish_dataset
 from study import private
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
-from study.records import Instance, Reason, Rejection, Status
+from study.records import Instance, Reason, Rejection
 from study.runlog import RunLog, provenance
 from study.sections import size_bytes
 
@@ -55,35 +62,6 @@ class JobResult:
         return self.shards_written == 0
 
 
-WHICH_STUDIES = {
-    "study_dates",
-    "study_uids",
-    "study_uids_file",
-    "accession_numbers",
-    "accession_numbers_file",
-}
-"""Of `ingest.select`: like the source, they may grow from run to run, and they identify people, so
-that they have no place in a dataset's settings."""
-
-
-def shaping_settings(pipeline: Pipeline) -> dict[str, Any]:
-    """The settings that shape what is in a dataset: no paths, nothing that only changes speed."""
-    chosen = pipeline.ingest.model_dump(
-        mode="json",
-        include={
-            "select",
-            "rules",
-            "grid",
-            "intensity",
-            "without_report",
-            "valid_fraction",
-            "test_fraction",
-        },
-        exclude={"select": WHICH_STUDIES},
-    )
-    return {"ingest": chosen, "shards": pipeline.shards.model_dump(mode="json")}
-
-
 def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     """Ingest the source of a pipeline into its dataset.
 
@@ -91,27 +69,27 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     or another key, no room to write.
     """
     run, dataset = Path(pipeline.run), Path(pipeline.dataset)
-    _check_places(pipeline)
+    refuse_mixed_folders(pipeline)
     select = with_lists(pipeline.ingest.select)
     pipeline = pipeline.model_copy(
         update={"ingest": pipeline.ingest.model_copy(update={"select": select})}
     )
     tables = _load_tables(pipeline)
     shaping = shaping_settings(pipeline)
-    _refuse_other_settings(dataset, run, shaping)
+    refuse_other_settings(dataset, run, shaping)
     with Workers(pipeline.ingest.speed) as workers:
         instances = _crawl(pipeline, workers, progress)
         private.private_folder(run)
-        key = deidentify.project_key(run / "project.key")
+        key = deidentify.project_key(run / deidentify.KEY_FILE)
         public = public_settings(shaping, key)
-        _refuse_other_key(dataset, key)
+        refuse_other_key(dataset, key)
+        table.write(run / "instances.parquet", instances)
         with RunLog(run / "log.jsonl") as log:
             log.event("crawled", files=len({i.path for i in instances}), images=len(instances))
             work = _plan(pipeline, instances, tables, key, fingerprint(public))
-            _refuse_changed_studies(dataset, work.tasks)
+            refuse_changed_studies(dataset, work.tasks)
             settings = json.dumps(shaping, indent=1, sort_keys=True)
-            private.write_text(run / "settings.json", settings)
-            table.write(run / "instances.parquet", instances)
+            private.write_text(run / SETTINGS_FILE, settings)
             write_run_tables(run, pipeline, work.studies)
             plan.write(run / "plan.parquet", work.tasks, plan.read(run / "plan.parquet"))
             rows = _with_outcomes(run, dataset, work.tasks, work.rows)
@@ -137,23 +115,6 @@ class _Work:
     rows: list[ledger.LedgerRow]
     reports: JoinCounts | None
     labels: JoinCounts | None
-
-
-def _check_places(pipeline: Pipeline) -> None:
-    """Refuse folders that would mix: the run within the dataset, either within the source, or a
-    dataset in a folder that holds something else."""
-    run, dataset = Path(pipeline.run).resolve(), Path(pipeline.dataset).resolve()
-    sources = [Path(source).resolve() for source in pipeline.ingest.source]
-    for name, one, other in [
-        ("run and dataset", run, dataset),
-        *(("run and ingest.source", run, source) for source in sources),
-        *(("dataset and ingest.source", dataset, source) for source in sources),
-    ]:
-        if one == other or one in other.parents or other in one.parents:
-            raise UserError(f"{name} must be apart; found {one} and {other}")
-    ours = (dataset / INFO_FILE).exists() or (run / "settings.json").exists()
-    if dataset.is_dir() and any(dataset.iterdir()) and not ours:
-        raise UserError(f"dataset: {dataset} holds other files; give a new or empty folder")
 
 
 def _load_tables(pipeline: Pipeline) -> _Tables:
@@ -195,29 +156,26 @@ def _plan(
 ) -> _Work:
     """Group all studies, join their texts, give them their shards."""
     settings, run = pipeline.ingest, Path(pipeline.run)
-    by_study = _by_study(instances)
-    groupings = {
-        uid: group_study(found, settings.select, settings.rules) for uid, found in by_study.items()
-    }
+    found = group_studies(instances, settings.select, settings.rules)
     if settings.report_source == "facts":
-        tables = _Tables(*facts.write_tables(run, groupings, settings.columns))
-    rows = _ledger_rows(instances, groupings)
-    ledger.check(rows, instances)
+        tables = _Tables(*facts.write_tables(run, found.groupings, settings.columns))
     reports, labels = tables.reports, tables.labels
     studies = [
-        plan.study_task(by_study[uid], found, key, settings, reports.get(uid), labels.get(uid, {}))
-        for uid, found in groupings.items()
+        plan.study_task(
+            found.instances[uid], grouping, key, settings, reports.get(uid), labels.get(uid, {})
+        )
+        for uid, grouping in found.groupings.items()
     ]
     previous = plan.read(run / "plan.parquet")
     taken = committed(Path(pipeline.dataset))
     tasks = plan.assign(studies, previous, taken, pipeline.shards.studies_per_shard, mark)
-    with_scans = [uid for uid, grouping in groupings.items() if grouping.plans]
+    with_scans = [uid for uid, grouping in found.groupings.items() if grouping.plans]
     return _Work(
         studies,
         tasks,
-        rows,
-        join_counts(reports, by_study, with_scans) if reports else None,
-        join_counts(labels, by_study, with_scans) if labels else None,
+        found.rows,
+        join_counts(reports, found.instances, with_scans) if reports else None,
+        join_counts(labels, found.instances, with_scans) if labels else None,
     )
 
 
@@ -245,25 +203,6 @@ def _finish(
     sums, kept = ledger.sums(rows), len(work.tasks) - written
     log.event("ingested", written=written, kept=kept, **sums.as_json())
     return JobResult(info, sums, work.reports, work.labels, written, kept)
-
-
-def _by_study(instances: Sequence[Instance]) -> dict[str, list[Instance]]:
-    by_study: dict[str, list[Instance]] = defaultdict(list)
-    for instance in instances:
-        if instance.study_uid:
-            by_study[instance.study_uid].append(instance)
-    return dict(sorted(by_study.items()))
-
-
-def _ledger_rows(
-    instances: Sequence[Instance], groupings: Mapping[str, Grouping]
-) -> list[ledger.LedgerRow]:
-    rows = [row for grouping in groupings.values() for row in grouping.rows]
-    for instance in instances:
-        if not instance.study_uid:
-            reason = instance.reason or Reason.MISSING_UID
-            rows.append(ledger.row_for(instance, Status.REJECTED, reason, instance.detail))
-    return sorted(rows, key=lambda row: (row.path, row.frame))
 
 
 def _convert(
@@ -351,60 +290,6 @@ def _with_outcomes(
             )
             studies.update(outcome.studies)
     return ledger.with_outcomes(rows, scans, studies)
-
-
-def _refuse_other_settings(dataset: Path, run: Path, shaping: dict[str, Any]) -> None:
-    """A dataset is made with one set of settings; a run that was begun with others is refused."""
-    is_finished = (dataset / INFO_FILE).exists()
-    if (run / "settings.json").exists() and (is_finished or committed(dataset)):
-        before, now = json.loads((run / "settings.json").read_text()), shaping
-    elif is_finished and (run / "project.key").exists():
-        key = deidentify.project_key(run / "project.key")
-        before, now = read_info(dataset).settings, public_settings(shaping, key)
-    else:
-        return  # nothing is there, or it was made under another key, which is refused later
-    differences = _differences(before, now)
-    if differences:
-        lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences)
-        raise UserError(
-            f"{dataset} was made with other settings:\n{lines}\n"
-            "Put these back, or write beside it with --set dataset=FOLDER --set run=FOLDER."
-        )
-
-
-def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
-    old, new = (json.loads(json.dumps(value)) for value in (old, new))
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [(prefix, old, new)]
-    found = []
-    for key in sorted(old.keys() | new.keys()):
-        found += _differences(old.get(key), new.get(key), f"{prefix}.{key}".lstrip("."))
-    return found
-
-
-def _refuse_other_key(dataset: Path, key: bytes) -> None:
-    if (dataset / INFO_FILE).exists():
-        there = read_info(dataset).key_fingerprint
-        if there and there != deidentify.key_fingerprint(key):
-            raise UserError(
-                f"{dataset} was made under another project key: "
-                "use its run folder, or another dataset folder"
-            )
-
-
-def _refuse_changed_studies(dataset: Path, tasks: Sequence[plan.ShardTask]) -> None:
-    """Shards are not rewritten: a study that changed after it was written needs a new dataset, for
-    now."""
-    done = committed(dataset)
-    changed = [
-        task for task in tasks if task.shard in done and done[task.shard].content != task.content
-    ]
-    if changed:
-        raise UserError(
-            f"{dataset}: studies, reports or labels of {len(changed)} finished shards have changed "
-            f"since they were written (shard {changed[0].shard} first). Write a new dataset "
-            "beside it: --set dataset=FOLDER --set run=FOLDER"
-        )
 
 
 def _nothing_usable(rows: Sequence[ledger.LedgerRow]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +18,11 @@ from typing import Any
 from ingest import ledger, native
 from ingest.cluster import Workers
 from ingest.crawl import crawl
-from ingest.group import group_study
 from ingest.selection import with_lists
+from ingest.studies import group_studies
 from ingest.supervise import limits_of
 from study.errors import UserError
-from study.records import Instance, Reason, ScanPlan, Status
+from study.records import Instance
 from study.sections import Ingest, size_bytes
 
 Progress = Callable[[str, int, int], None]
@@ -31,8 +30,8 @@ Progress = Callable[[str, int, int], None]
 
 SMALL = 16
 """Tasks of files up to which no workers are started."""
-BOOKS = ("volumes.parquet", "ledger.parquet")
 UNPACKED = ".unpacked"
+"""Folder in OUT for what archives unpack to; it goes when the conversion ends."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,9 @@ def _convert(
     workers = settings.speed.workers or len(os.sched_getaffinity(0))
     with native.Decoders(limits_of(settings.speed), workers) as decoders:
         instances = _crawl(source, out, settings, progress)
-        plans, rows = _group(instances, settings)
-        ledger.check(rows, instances)
+        studies = group_studies(instances, settings.select, settings.rules)
+        rows = studies.rows
+        plans = [pair for g in studies.groupings.values() for pair in enumerate(g.plans)]
         wanted = native.named(plans, ".nii.gz" if gzip else ".nii")
         _discard_old(out, {item.name for item in wanted})
         ledger.write(out / "ledger.parquet", rows)
@@ -83,7 +83,8 @@ def _check(source: Path, out: Path) -> None:
         raise UserError(f"SRC and OUT must be apart; found {source} and {out}")
     if out.exists() and not out.is_dir():
         raise UserError(f"OUT: {out} is not a folder")
-    if out.is_dir() and not (out / "ledger.parquet").exists() and any(out.iterdir()):
+    is_ours = (out / "ledger.parquet").exists()
+    if out.is_dir() and not is_ours and any(file.name != UNPACKED for file in out.iterdir()):
         raise UserError(f"OUT: {out} holds other files; give a new or empty folder")
 
 
@@ -114,23 +115,3 @@ def _crawl(source: Path, out: Path, settings: Ingest, progress: Progress) -> lis
             max_unpacked=size_bytes(settings.max_unpacked),
             limits=limits_of(settings.speed),
         )
-
-
-def _group(
-    instances: list[Instance], settings: Ingest
-) -> tuple[list[tuple[int, ScanPlan]], list[ledger.LedgerRow]]:
-    """(scan number, plan) of all studies, and a ledger row for every image."""
-    by_study: dict[str, list[Instance]] = defaultdict(list)
-    for instance in instances:
-        by_study[instance.study_uid].append(instance)
-    nowhere = by_study.pop("", [])
-    rows = [
-        ledger.row_for(i, Status.REJECTED, i.reason or Reason.MISSING_UID, i.detail)
-        for i in nowhere
-    ]
-    plans: list[tuple[int, ScanPlan]] = []
-    for _, found in sorted(by_study.items()):
-        grouping = group_study(found, settings.select, settings.rules)
-        plans.extend(enumerate(grouping.plans))
-        rows.extend(grouping.rows)
-    return plans, sorted(rows, key=lambda row: (row.path, row.frame))

@@ -3,7 +3,7 @@ and effect.
 
 In: the values of a section. Out: typed, checked settings. What only changes speed lives in
 the `speed` part of its section; what shapes a dataset's arrays enters its fingerprint (see
-`ingest.job.shaping_settings`).
+`ingest.refusals.shaping_settings`).
 """
 
 from __future__ import annotations

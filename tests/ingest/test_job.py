@@ -24,6 +24,7 @@ from ingest.job import JobResult, ingest
 from shards.reader import Dataset
 from study.config import Pipeline
 from study.errors import UserError
+from study.private import private_folder, write_text
 from study.sections import Columns, Grid, Ingest, IngestSpeed, Shards
 
 
@@ -57,6 +58,12 @@ def write_study(folder: Path, number: int, num_series: int = 2, seed: int = 0) -
 def write_reports(file: Path, numbers: range) -> None:
     rows = [f'1.2.{n},"FINDINGS: Finding number {n}. No bleed."' for n in numbers]
     file.write_text("\n".join(["StudyInstanceUID,report", *rows]) + "\n")
+
+
+def write_key(run: Path, digits: str) -> None:
+    """The project key that a job finds, readable by its owner alone, as it is made."""
+    private_folder(run)
+    write_text(run / "project.key", digits)
 
 
 @pytest.fixture
@@ -227,7 +234,7 @@ def test_changed_reports_are_refused(tmp_path: Path, source: Path, scheduler: st
 
 def test_another_key_is_refused(tmp_path: Path, source: Path, scheduler: str) -> None:
     run(pipeline(tmp_path, scheduler))
-    (tmp_path / "run" / "project.key").write_text("11" * 32)
+    write_key(tmp_path / "run", "11" * 32)
     with pytest.raises(UserError, match="another project key"):
         run(pipeline(tmp_path, scheduler))
 
@@ -282,8 +289,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, source: Pa
     found = []
     for workers in (1, 2):
         home = tmp_path / f"w{workers}"
-        (home / "run").mkdir(parents=True)
-        (home / "run" / "project.key").write_text(key)
+        write_key(home / "run", key)
         (home / "scans").symlink_to(source)
         (home / "reports.csv").write_bytes((tmp_path / "reports.csv").read_bytes())
         run(pipeline(home, workers=workers))
@@ -307,14 +313,12 @@ if __name__ == "__main__":
 def test_kill_9_and_run_again_gives_the_undisturbed_dataset(
     tmp_path: Path, source: Path, scheduler: str, seed: int
 ) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "project.key").write_text("33" * 32)
+    write_key(tmp_path / "run", "33" * 32)
     run(pipeline(tmp_path, scheduler))
     undisturbed = fingerprints(tmp_path / "dataset")
 
     home = tmp_path / "killed"
-    (home / "run").mkdir(parents=True)
-    (home / "run" / "project.key").write_text("33" * 32)
+    write_key(home / "run", "33" * 32)
     (home / "scans").symlink_to(source)
     (home / "reports.csv").write_bytes((tmp_path / "reports.csv").read_bytes())
     script = tmp_path / "killed.py"

@@ -1,0 +1,124 @@
+"""What a job refuses before it writes: folders that mix, other settings, another key.
+
+In: a `Pipeline` and what an earlier run left. Out: nothing, or a `UserError` that says what differs
+and what to do. The idea: a dataset is made with one set of settings under one key, and what is
+written stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ingest import deidentify
+from ingest.allowlist import public_settings
+from ingest.plan import ShardTask
+from shards.catalog import INFO_FILE, read_info
+from shards.writer import committed
+from study.config import Pipeline
+from study.errors import UserError
+
+SETTINGS_FILE = "settings.json"
+"""In the run folder: the settings that shape the dataset, as they are."""
+WHICH_STUDIES = {
+    "study_dates",
+    "study_uids",
+    "study_uids_file",
+    "accession_numbers",
+    "accession_numbers_file",
+}
+"""Of `ingest.select`: like the source, they may grow from run to run, and they identify people, so
+that they have no place in a dataset's settings."""
+SHAPING = {
+    "select",
+    "rules",
+    "grid",
+    "intensity",
+    "volume_files",
+    "without_report",
+    "valid_fraction",
+    "test_fraction",
+}
+"""Of `ingest`. The others are where things are, tables whose contents count, and speed."""
+
+
+def shaping_settings(pipeline: Pipeline) -> dict[str, Any]:
+    """The settings that shape what is in a dataset: no paths, nothing that only changes speed."""
+    chosen = pipeline.ingest.model_dump(
+        mode="json", include=SHAPING, exclude={"select": WHICH_STUDIES}
+    )
+    return {"ingest": chosen, "shards": pipeline.shards.model_dump(mode="json")}
+
+
+def refuse_mixed_folders(pipeline: Pipeline) -> None:
+    """Refuse the run within the dataset, either within the source, or a dataset in a folder that
+    holds something else."""
+    run, dataset = Path(pipeline.run).resolve(), Path(pipeline.dataset).resolve()
+    sources = [Path(source).resolve() for source in pipeline.ingest.source]
+    for name, one, other in [
+        ("run and dataset", run, dataset),
+        *(("run and ingest.source", run, source) for source in sources),
+        *(("dataset and ingest.source", dataset, source) for source in sources),
+    ]:
+        if one == other or one in other.parents or other in one.parents:
+            raise UserError(f"{name} must be apart; found {one} and {other}")
+    ours = (dataset / INFO_FILE).exists() or (run / SETTINGS_FILE).exists()
+    if dataset.is_dir() and any(dataset.iterdir()) and not ours:
+        raise UserError(f"dataset: {dataset} holds other files; give a new or empty folder")
+
+
+def refuse_other_settings(dataset: Path, run: Path, shaping: dict[str, Any]) -> None:
+    """A dataset is made with one set of settings; a run that was begun with others is refused."""
+    is_finished = (dataset / INFO_FILE).exists()
+    if (run / SETTINGS_FILE).exists() and (is_finished or committed(dataset)):
+        before, now = json.loads((run / SETTINGS_FILE).read_text()), shaping
+    elif is_finished and (run / deidentify.KEY_FILE).exists():
+        key = deidentify.project_key(run / deidentify.KEY_FILE)
+        before, now = read_info(dataset).settings, public_settings(shaping, key)
+    else:
+        return  # nothing is there, or it was made under another key, which is refused later
+    differences = _differences(before, now)
+    if differences:
+        lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences)
+        raise UserError(
+            f"{dataset} was made with other settings:\n{lines}\n"
+            "Put these back, or write beside it with --set dataset=FOLDER --set run=FOLDER."
+        )
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    old, new = (json.loads(json.dumps(value)) for value in (old, new))
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [(prefix, old, new)]
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        found += _differences(old.get(key), new.get(key), f"{prefix}.{key}".lstrip("."))
+    return found
+
+
+def refuse_other_key(dataset: Path, key: bytes) -> None:
+    """Under another key every pseudonym is another one."""
+    if (dataset / INFO_FILE).exists():
+        there = read_info(dataset).key_fingerprint
+        if there and there != deidentify.key_fingerprint(key):
+            raise UserError(
+                f"{dataset} was made under another project key: "
+                "use its run folder, or another dataset folder"
+            )
+
+
+def refuse_changed_studies(dataset: Path, tasks: Sequence[ShardTask]) -> None:
+    """Shards are not rewritten: a study that changed after it was written needs a new dataset, for
+    now."""
+    done = committed(dataset)
+    changed = [
+        task for task in tasks if task.shard in done and done[task.shard].content != task.content
+    ]
+    if changed:
+        raise UserError(
+            f"{dataset}: studies, reports or labels of {len(changed)} finished shards have changed "
+            f"since they were written (shard {changed[0].shard} first). Write a new dataset "
+            "beside it: --set dataset=FOLDER --set run=FOLDER"
+        )
