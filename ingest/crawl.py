@@ -13,7 +13,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,10 +23,10 @@ from ingest.digest_pass import with_digests
 from ingest.header import broken_header, read_header, read_ordinary
 from ingest.identity import deepen, values_of
 from ingest.members import Names, escaped
-from ingest.place import MEMBER, open_range
+from ingest.place import MEMBER, Place
 from ingest.spool import CannotUnpackError
 from ingest.supervise import USUAL_LIMITS, Limits, child_of_thread
-from ingest.unchanged import Sources, still_valid
+from ingest.unchanged import CrawlSettings, still_valid
 from ingest.volume_files import read_volume_header
 from shards.files import is_temporary
 from study.errors import UserError
@@ -45,20 +44,6 @@ Mapper = Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]
 
 LINK = ".link"
 """Ending of links to files whose names are not UTF-8."""
-
-
-class Place(NamedTuple):
-    """A file to read: its path in tables and where its bytes are, as `read_header` takes them."""
-
-    path: str
-    stored_in: str = ""
-    stored_at: int = 0
-    num_bytes: int | None = None
-    mtime_ns: int | None = None
-
-    @property
-    def file(self) -> str:
-        return self.stored_in or self.path
 
 
 class Found(NamedTuple):
@@ -87,31 +72,33 @@ def crawl(
     that is missing, not a folder, or without a single file, and where `unpacked` has no room.
     """
     folder = os.path.abspath(unpacked or previous.parent / "unpacked")
-    sources = Sources(tuple(map(escaped, folders)), folder, max_unpacked, volume_files, limits)
+    settings = CrawlSettings(
+        tuple(map(escaped, folders)), folder, max_unpacked, volume_files, limits
+    )
     places = _with_names(_all_files(folders), folder)
     files = {place.path: place.file for place in places}
-    known = still_valid(table.read(previous) if previous.exists() else [], files, sources)
+    known = still_valid(table.read(previous) if previous.exists() else [], files, settings)
     rows = [row for found in known.values() for row in found]
     fresh = [place for place in places if place.path not in known]
     count = Counter(done=len(known), all=len(files))
     on_progress(count["done"], count["all"])
 
     archives: list[tuple[Place, str]] = []
-    for found in run(partial(read_files, sources=sources), _chunks(fresh)):
+    for found in run(partial(read_files, settings=settings), _chunks(fresh)):
         rows += found.rows
         archives += found.archives
         count["done"] += len({row.path for row in found.rows})
         on_progress(count["done"], count["all"])
     names = Names([*files, *(row.path for row in rows)] if archives else ())
     members: list[Place] = []
-    for place, verdict in _unpack_all(archives, run, sources):
-        settled, readable = _members(place, verdict, sources, names)
+    for place, verdict in _unpack_all(archives, run, settings):
+        settled, readable = _members(place, verdict, settings, names)
         rows += settled
         members += readable
         count["done"] += 1 + sum(row.path != place.path for row in settled)
         count["all"] += len(readable) + sum(row.path != place.path for row in settled)
         on_progress(count["done"], count["all"])
-    for found in run(partial(read_members, sources=sources), _chunks(members)):
+    for found in run(partial(read_members, settings=settings), _chunks(members)):
         rows += found
         count["done"] += len({row.path for row in found})
         on_progress(count["done"], count["all"])
@@ -127,66 +114,62 @@ def _chunks(items: list[Place]) -> list[list[Place]]:
 # -------------------------------------------------------------------------------- tasks
 
 
-def read_files(places: list[Place], sources: Sources) -> Found:
+def read_files(places: list[Place], settings: CrawlSettings) -> Found:
     """Rows of some files; the task that a worker runs. An archive has no row yet."""
     found = Found([], [])
-    for place, (rows, kind) in zip(places, _read_all(places, sources), strict=True):
+    for place, (rows, kind) in zip(places, _read_all(places, settings), strict=True):
         if kind is None:
             found.rows.extend(rows)
         else:
             found.archives.append((place, kind))
-    return found._replace(rows=_deepened(found.rows, sources))
+    return found._replace(rows=_deepened(found.rows, settings))
 
 
-def read_members(places: list[Place], sources: Sources) -> list[Instance]:
+def read_members(places: list[Place], settings: CrawlSettings) -> list[Instance]:
     """Rows of some members of archives; the task that a worker runs."""
     found = []
-    for rows, kind in _read_all(places, sources):
+    for rows, kind in _read_all(places, settings):
         nested = [replace(row, detail="an archive within an archive") for row in rows]
         found += rows if kind is None else nested
-    return _deepened(found, sources)
+    return _deepened(found, settings)
 
 
-def _read_all(places: list[Place], sources: Sources) -> Iterator[tuple[list[Instance], str | None]]:
+def _read_all(
+    places: list[Place], settings: CrawlSettings
+) -> Iterator[tuple[list[Instance], str | None]]:
     """Rows of every file, and what archive it is. What a general parser must read is read in a
     child process: it can take minutes, or all memory, over a hostile file."""
-    ordinary = [read_ordinary(*place) for place in places]
+    ordinary = [read_ordinary(place) for place in places]
     left = [place for place, rows in zip(places, ordinary, strict=True) if rows is None]
     unusual = iter(
-        guarded.each(child_of_thread(sources.limits), _read_header, left, _broken) if left else ()
+        guarded.each(child_of_thread(settings.limits), read_header, left, broken_header)
+        if left
+        else ()
     )
     for place, rows in zip(places, ordinary, strict=True):
-        yield _as_volume_or_archive(place, next(unusual) if rows is None else rows, sources)
+        yield _as_volume_or_archive(place, next(unusual) if rows is None else rows, settings)
 
 
-def _read_header(place: Place) -> list[Instance]:
-    return read_header(*place)
-
-
-def _broken(place: Place, rejection: Rejection) -> list[Instance]:
-    return broken_header(rejection, *place)
-
-
-def _deepened(rows: list[Instance], sources: Sources) -> list[Instance]:
+def _deepened(rows: list[Instance], settings: CrawlSettings) -> list[Instance]:
     def unusual(row: Instance) -> set[str]:
-        child = child_of_thread(sources.limits)
+        child = child_of_thread(settings.limits)
         return guarded.each(child, values_of, [row], lambda *_: set())[0]
 
     return deepen(rows, unusual)
 
 
 def _as_volume_or_archive(
-    place: Place, rows: list[Instance], sources: Sources
+    place: Place, rows: list[Instance], settings: CrawlSettings
 ) -> tuple[list[Instance], str | None]:
     """Rows of a file as DICOM, or as a volume; and, where it is neither, what archive it is."""
     if rows[0].reason is not Reason.NOT_DICOM:
         return rows, None
-    root = sources.root_of(place.path)
-    volumes = read_volume_header(place.path, root, sources.volume_files, *place[1:])
+    root = settings.root_of(place.path)
+    volumes = read_volume_header(place, root, settings.volume_files)
     if volumes:
         return volumes, None
     try:
-        with open_range(place.file, place.stored_at, rows[0].file_bytes) as stream:
+        with place.open() as stream:
             kind = archive.archive_kind(stream, place.path)
     except OSError as error:
         kind = Rejection(Reason.UNREADABLE, type(error).__name__)
@@ -199,34 +182,34 @@ def _as_volume_or_archive(
 
 
 def _unpack_all(
-    archives: list[tuple[Place, str]], run: Mapper, sources: Sources
+    archives: list[tuple[Place, str]], run: Mapper, settings: CrawlSettings
 ) -> Iterator[tuple[Place, Rejection | None]]:
     """Unpack archives, and say of each whether it could be read."""
     if not archives:
         return
-    unpack = partial(archive.unpack, folder=sources.unpacked, max_unpacked=sources.max_unpacked)
+    unpack = partial(archive.unpack, folder=settings.unpacked, max_unpacked=settings.max_unpacked)
     try:
-        _private_folder(sources.unpacked)
+        _private_folder(settings.unpacked)
         verdicts = run(unpack, [(place.file, kind) for place, kind in archives])
         for (place, _), verdict in zip(archives, verdicts, strict=True):
             yield place, verdict
     except CannotUnpackError as error:
         raise UserError(
-            f"cannot unpack archives of ingest.source into {sources.unpacked}: {error.strerror}; "
+            f"cannot unpack archives of ingest.source into {settings.unpacked}: {error.strerror}; "
             "make room there (or put the run folder elsewhere: --set run=FOLDER), then run the "
             "same command again"
         ) from None
 
 
 def _members(
-    place: Place, verdict: Rejection | None, sources: Sources, names: Names
+    place: Place, verdict: Rejection | None, settings: CrawlSettings, names: Names
 ) -> tuple[list[Instance], list[Place]]:
     """Rows of an archive that need no reading, and the members that do."""
-    contents = archive.contents(place.file, sources.unpacked, sources.max_unpacked)
+    contents = archive.contents(place.file, settings.unpacked, settings.max_unpacked)
     if contents is None:
         verdict = verdict or Rejection(Reason.UNREADABLE, "it changed while it was read")
-        return [_verdict_row(place, verdict)], []
-    rows = [_verdict_row(place, contents.broken)] if contents.broken else []
+        return broken_header(place, verdict), []
+    rows = broken_header(place, contents.broken) if contents.broken else []
     readable = []
     for member in contents.members:
         path = names.distinct(f"{place.path}{MEMBER}{member.name}")
@@ -235,25 +218,8 @@ def _members(
         if member.verdict is None:
             readable.append(where)
         else:
-            rows.append(_verdict_row(where, member.verdict))
+            rows += broken_header(where, member.verdict)
     return rows, readable
-
-
-def _verdict_row(place: Place, verdict: Rejection) -> Instance:
-    size, mtime_ns = place.num_bytes, place.mtime_ns
-    with suppress(OSError):
-        if size is None or mtime_ns is None:
-            facts = os.stat(place.file)
-            size, mtime_ns = facts.st_size, facts.st_mtime_ns
-    return Instance(
-        place.path,
-        stored_in=place.stored_in,
-        stored_at=place.stored_at,
-        file_bytes=size or 0,
-        file_mtime_ns=mtime_ns or 0,
-        reason=verdict.reason,
-        detail=verdict.detail,
-    )
 
 
 def _private_folder(folder: str) -> None:

@@ -1,6 +1,6 @@
 """A file -> the stored values of its frames: whole numbers with the sign that the header says.
 
-In: where the bytes are, as an `Instance` or a `Slice` says. Out: an `Image` that reads any of its
+In: a `Place`. Out: an `Image` that reads any of its
 frames. Bits above BitsStored (overlays of old scanners) are masked, values in high bits are shifted
 down, and signed values of few bits get their sign back; a codestream's own precision counts where
 it is lower. Source: DICOM PS3.5 8.1.1 (pixel cells), PS3.3 C.7.6.3.
@@ -8,7 +8,6 @@ it is lower. Source: DICOM PS3.5 8.1.1 (pixel cells), PS3.3 C.7.6.3.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,22 +18,12 @@ import numpy as np
 from ingest.codecs import UNCOMPRESSED, decode_frame
 from ingest.frames import Frames
 from ingest.pixel_header import PixelHeader, read_pixel_header
-from ingest.place import open_bytes
+from ingest.place import Place
 from ingest.source import Source
 from ingest.undecodable import UndecodableError, damaged
 from study.records import Reason
 
 IS_LITTLE = sys.byteorder == "little"
-
-
-class Place(NamedTuple):
-    """Where the bytes of a file are (see `ingest.place`)."""
-
-    path: str
-    stored_in: str = ""
-    stored_at: int = 0
-    num_bytes: int = 0
-    """0: up to the end of the file, whose size is asked for."""
 
 
 class Stored(NamedTuple):
@@ -122,6 +111,5 @@ def open_image(place: Place) -> Iterator[Image]:
 
     Raises UndecodableError; OSError where the disk fails.
     """
-    size = place.num_bytes or os.stat(place.stored_in or place.path).st_size - place.stored_at
-    with open_bytes(place, size) as stream:
-        yield Image(*read_pixel_header(stream, size))
+    with place.open() as stream:
+        yield Image(*read_pixel_header(stream, place.size()))

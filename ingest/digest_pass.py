@@ -10,24 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from ingest import guarded
 from ingest.duplicates import to_compare
 from ingest.pixels import digests
+from ingest.place import Place, place_of
 from ingest.supervise import Limits, child_of_thread
 from study.records import Instance, Rejection
 
 FILES_PER_TASK = 64
-
-
-class Place(NamedTuple):
-    """Where the bytes of a file are, as `pixels.digests` takes it."""
-
-    path: str
-    stored_in: str
-    stored_at: int
-    num_bytes: int
 
 
 def with_digests(
@@ -39,9 +31,7 @@ def with_digests(
     chunks."""
     suspects = to_compare(rows)
     places = {
-        row.path: Place(row.path, row.stored_in, row.stored_at, row.file_bytes)
-        for row in rows
-        if row.path in suspects and not row.pixel_digest
+        row.path: place_of(row) for row in rows if row.path in suspects and not row.pixel_digest
     }
     files = [places[path] for path in sorted(places)]
     chunks = [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
@@ -57,12 +47,8 @@ def with_digests(
 def read_digests(places: list[Place], limits: Limits) -> dict[str, list[str]]:
     """Digests of all frames of some files, by path; the task that a worker runs."""
     child = child_of_thread(limits)
-    found = guarded.each(child, _digests, places, _broken)
+    found = guarded.each(child, digests, places, _broken)
     return {place.path: values for place, values in zip(places, found, strict=True)}
-
-
-def _digests(place: Place) -> list[str]:
-    return list(digests(*place))
 
 
 def _broken(place: Place, rejection: Rejection) -> list[str]:

@@ -1,6 +1,6 @@
 """One file -> the header facts of its images; never an exception.
 
-In: a path, or where the bytes are in an archive. Out: one `Instance` for every image in the file (a
+In: a path, or a `Place`. Out: one `Instance` for every image in the file (a
 frame each for enhanced multi-frame objects), or a single Instance whose `reason` says why the file
 cannot be used. Pixels are not read, only whether all their bytes are there. Ordinary files are read
 by `fast_header`, all others by pydicom (`slow_header`): the rows are the same. Source: DICOM PS3.3
@@ -9,18 +9,17 @@ C.7.6.16 (functional groups).
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from pydicom.uid import UID
 
 from ingest import fast_header, slow_header
 from ingest.fast_values import Unusual
 from ingest.limits import TooLarge
-from ingest.place import open_bytes
+from ingest.place import Place
 from ingest.tags import IMAGE_CLASSES, image_facts, study_facts
 from ingest.truncation import check_whole
 from ingest.values import integer
@@ -31,131 +30,86 @@ _FAST = True
 """Tests turn it off to hold both ways of reading against each other."""
 
 
-def read_header(
-    path: str,
-    stored_in: str = "",
-    stored_at: int = 0,
-    num_bytes: int | None = None,
-    mtime_ns: int | None = None,
-) -> list[Instance]:
-    """Facts of every image in the file at `path`, in frame order. At least one Instance comes back.
-
-    A member of an archive is `num_bytes` from `stored_at` in `stored_in`. A caller that knows size
-    and time of the file (of the archive, for a member) saves asking for them again.
-    """
-    found = _opened(_read, path, stored_in, stored_at, num_bytes, mtime_ns)
+def read_header(place: Place | str) -> list[Instance]:
+    """Facts of every image in a file (a path, where it lies on its own), in frame order. At least
+    one Instance comes back. A caller that knows size and time saves asking for them again."""
+    found = _opened(_read, place)
     assert found is not None
     return found
 
 
-def read_ordinary(
-    path: str,
-    stored_in: str = "",
-    stored_at: int = 0,
-    num_bytes: int | None = None,
-    mtime_ns: int | None = None,
-) -> list[Instance] | None:
+def read_ordinary(place: Place | str) -> list[Instance] | None:
     """The same, or None where a general parser must look at the file: it may need for ever."""
-    return _opened(_read_ordinary, path, stored_in, stored_at, num_bytes, mtime_ns)
+    return _opened(_read_ordinary, place)
 
 
-def broken_header(
-    rejection: Rejection,
-    path: str,
-    stored_in: str = "",
-    stored_at: int = 0,
-    num_bytes: int | None = None,
-    mtime_ns: int | None = None,
-) -> list[Instance]:
+def broken_header(place: Place, rejection: Rejection) -> list[Instance]:
     """The row of a file whose header cannot be read, for a reason that the caller found."""
-
-    def failed(stream: BinaryIO, source: _Source) -> list[Instance]:
-        return source.failed(*rejection)
-
-    found = _opened(failed, path, stored_in, stored_at, num_bytes, mtime_ns)
-    assert found is not None
-    return found
+    with suppress(OSError):
+        place = place.measured()
+    return _failed(place, *rejection)
 
 
 def _opened(
-    read: Callable[[BinaryIO, _Source], list[Instance] | None],
-    path: str,
-    stored_in: str,
-    stored_at: int,
-    num_bytes: int | None,
-    mtime_ns: int | None,
+    read: Callable[[BinaryIO, Place], list[Instance] | None], place: Place | str
 ) -> list[Instance] | None:
     """What `read` makes of the file's bytes, or the row that says why it could not."""
-    source = _Source(path, stored_in, stored_at, num_bytes or 0, mtime_ns or 0)
+    place = Place(place) if isinstance(place, str) else place
     try:
-        if num_bytes is None or mtime_ns is None:
-            stat = os.stat(stored_in or path)
-            source = source._replace(
-                file_bytes=stat.st_size - stored_at if num_bytes is None else num_bytes,
-                file_mtime_ns=stat.st_mtime_ns if mtime_ns is None else mtime_ns,
-            )
-        if source.file_bytes <= 0:
-            return source.failed(Reason.TRUNCATED, "the file is empty")
-        with open_bytes(source, source.file_bytes) as stream:
-            return read(stream, source)
+        place = place.measured()
+        if place.size() <= 0:
+            return _failed(place, Reason.TRUNCATED, "the file is empty")
+        with place.open() as stream:
+            return read(stream, place)
     except OSError as error:
-        return source.failed(Reason.UNREADABLE, type(error).__name__)
+        return _failed(place, Reason.UNREADABLE, type(error).__name__)
     except EOFError as error:
-        return source.failed(Reason.TRUNCATED, str(error))
+        return _failed(place, Reason.TRUNCATED, str(error))
     except TooLarge as error:
-        return source.failed(Reason.TOO_LARGE, str(error))
+        return _failed(place, Reason.TOO_LARGE, str(error))
     except Exception as error:  # pydicom raises what its input makes it raise
-        return source.failed(Reason.UNREADABLE, f"{type(error).__name__}: {error}"[:200])
+        return _failed(place, Reason.UNREADABLE, f"{type(error).__name__}: {error}"[:200])
 
 
-class _Source(NamedTuple):
-    """Where the bytes are, under the names that they have in an Instance."""
-
-    path: str
-    stored_in: str
-    stored_at: int
-    file_bytes: int
-    file_mtime_ns: int
-
-    def failed(self, reason: Reason, detail: str = "") -> list[Instance]:
-        return [Instance(**self._asdict(), reason=reason, detail=detail)]
+def _failed(place: Place, reason: Reason, detail: str = "") -> list[Instance]:
+    return [Instance(**place.as_facts(), reason=reason, detail=detail)]
 
 
-def _read(stream: BinaryIO, source: _Source) -> list[Instance]:
+def _read(stream: BinaryIO, place: Place) -> list[Instance]:
     """Rows of an open file: the fast way where it is an ordinary one."""
-    rows = _read_ordinary(stream, source)
+    rows = _read_ordinary(stream, place)
     if rows is not None:
         return rows
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        header = slow_header.read(stream, source.file_bytes)
+        header = slow_header.read(stream, place.size())
         if header is None:
-            return source.failed(Reason.NOT_DICOM)
+            return _failed(place, Reason.NOT_DICOM)
         if header.pixels is not None:
             check_whole(header.stream, *header.pixels, header.stream_bytes)
-        return _rows(source, header)
+        return _rows(place, header)
 
 
-def _read_ordinary(stream: BinaryIO, source: _Source) -> list[Instance] | None:
-    size = source.file_bytes
+def _read_ordinary(stream: BinaryIO, place: Place) -> list[Instance] | None:
+    size = place.size()
     if _FAST and (ordinary := fast_header.read(stream, size)) is not None:
         with suppress(Unusual):
-            rows = _rows(source, ordinary)
+            rows = _rows(place, ordinary)
             if ordinary.pixels is not None:
                 check_whole(stream, *ordinary.pixels, size)
             return rows
-    return source.failed(Reason.NOT_DICOM) if slow_header.start_of(stream) is None else None
+    return _failed(place, Reason.NOT_DICOM) if slow_header.start_of(stream) is None else None
 
 
-def _rows(source: _Source, header: fast_header.Header | slow_header.SlowHeader) -> list[Instance]:
+def _rows(place: Place, header: fast_header.Header | slow_header.SlowHeader) -> list[Instance]:
     common: dict[str, Any] = {
-        **source._asdict(),
+        **place.as_facts(),
         **study_facts(header),
         "transfer_syntax_uid": header.transfer_syntax_uid,
         "has_pixels": header.pixels is not None,
     }
     if not common["sop_class_uid"]:
-        return source.failed(Reason.NOT_DICOM, "no SOPClassUID")
+        return _failed(place, Reason.NOT_DICOM, "no SOPClassUID")
     if common["sop_class_uid"] not in IMAGE_CLASSES:
         common.update(reason=Reason.UNSUPPORTED_SOP_CLASS, detail=UID(common["sop_class_uid"]).name)
     elif not (common["study_uid"] and common["series_uid"] and common["sop_uid"]):

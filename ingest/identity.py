@@ -22,7 +22,7 @@ from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from ingest import elements
 from ingest.elements import Coding, Element
-from ingest.place import open_bytes
+from ingest.place import place_of
 from study.records import Instance
 
 FUNCTIONAL_GROUPS = 0x52009229
@@ -111,7 +111,7 @@ def deepen(
 
 def _of_file(row: Instance, unusual: Callable[[Instance], set[str]]) -> set[str]:
     try:
-        with open_bytes(row, row.file_bytes) as stream, warnings.catch_warnings():
+        with place_of(row).open() as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # text that is not in the character set it claims
             found = read_ordinary(stream, row.file_bytes)
     except OSError:
@@ -123,7 +123,7 @@ def values_of(row: Instance) -> set[str]:
     """All identifying values of the file of a row as KIND=VALUE, by a general parser; none where
     that fails."""
     try:
-        with open_bytes(row, row.file_bytes) as stream, warnings.catch_warnings():
+        with place_of(row).open() as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _by_pydicom(stream)
     except Exception:  # pydicom raises what its input makes it raise; the crawl has said so already

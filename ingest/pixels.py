@@ -15,12 +15,11 @@ from typing import Literal
 
 import numpy as np
 
-from ingest.decode import Image, Place, open_image
+from ingest.decode import Image, open_image
+from ingest.place import Place, place_of
 from ingest.rescale import KINDS, inverted, joined, physical, without_padding
 from ingest.undecodable import UndecodableError, damaged
 from study.records import ScanPlan, Slice
-
-__all__ = ["UndecodableError", "digests", "read_volume"]
 
 Padding = Literal["air", "keep"]
 
@@ -40,8 +39,7 @@ def read_volume(plan: ScanPlan, padding: Padding = "air") -> np.ndarray:
     volume = np.zeros((len(plan.slices), plan.rows, plan.columns), KINDS[0])
     by_file: dict[tuple[Place, str], list[tuple[int, Slice]]] = defaultdict(list)
     for number, piece in enumerate(plan.slices):
-        place = Place(piece.path, piece.stored_in, piece.stored_at, piece.num_bytes)
-        by_file[place, piece.file_format].append((number, piece))
+        by_file[place_of(piece), piece.file_format].append((number, piece))
     for (place, file_format), pieces in by_file.items():
         if file_format == "dicom":
             with open_image(place) as image:
@@ -110,8 +108,7 @@ def _read_voxels(
     from ingest.volume_files import read_voxels
 
     for frame, wanted in _by_frame(pieces).items():
-        file, num_bytes = place.stored_in or place.path, place.num_bytes or None
-        voxels = read_voxels(file, file_format, frame, place.stored_at, num_bytes)
+        voxels = read_voxels(place, file_format, frame)
         voxels = voxels.astype(_kind_for(voxels), copy=False)
         for number, piece in wanted:
             slice_ = max(piece.tile, 0)
@@ -133,15 +130,12 @@ def _kind_for(voxels: np.ndarray) -> np.dtype:
     return KINDS[2]
 
 
-def digests(
-    path: str, stored_in: str = "", stored_at: int = 0, num_bytes: int = 0
-) -> Sequence[str]:
+def digests(place: Place) -> list[str]:
     """SHA-256 of every frame of a DICOM file as an image: its stored values, and what they mean.
 
     Equal for equal pixels in whatever transfer syntax; another rescale is another image. A frame
     that cannot be had has a text that is equal to no other: what cannot be read is no copy.
     """
-    place = Place(path, stored_in, stored_at, num_bytes)
     try:
         with open_image(place) as image:
             found = [_digest(image, frame, place) for frame in range(image.num_frames)]

@@ -22,7 +22,7 @@ from study.sections import VolumeFiles
 
 
 @dataclass(frozen=True)
-class Sources:
+class CrawlSettings:
     """Where a crawl looks, and how it reads what is no DICOM."""
 
     folders: tuple[str, ...]
@@ -41,7 +41,7 @@ class Sources:
 
 
 def still_valid(
-    rows: Iterable[Instance], files: Mapping[str, str], sources: Sources
+    rows: Iterable[Instance], files: Mapping[str, str], settings: CrawlSettings
 ) -> dict[str, list[Instance]]:
     """Rows of earlier, by the path of their file, where that file is as it was.
 
@@ -55,7 +55,7 @@ def still_valid(
     return {
         path: found
         for path, found in by_file.items()
-        if _is_as_it_was(path, files[path], found, sources)
+        if _is_as_it_was(path, files[path], found, settings)
     }
 
 
@@ -71,13 +71,13 @@ def _owner(path: str, files: Mapping[str, str]) -> str | None:
     return None
 
 
-def _is_as_it_was(path: str, file: str, rows: list[Instance], sources: Sources) -> bool:
-    root = sources.root_of(path)
-    if any(_may_go_away(r) or not is_current(r, root, sources.volume_files) for r in rows):
+def _is_as_it_was(path: str, file: str, rows: list[Instance], settings: CrawlSettings) -> bool:
+    root = settings.root_of(path)
+    if any(_may_go_away(r) or not is_current(r, root, settings.volume_files) for r in rows):
         return False
     members = [row for row in rows if row.path != path]
     if members:
-        return _has_members(path, file, members, sources)
+        return _has_members(path, file, members, settings)
     try:
         facts = os.stat(file)
     except OSError:
@@ -90,8 +90,8 @@ def _is_as_it_was(path: str, file: str, rows: list[Instance], sources: Sources) 
     )
 
 
-def _has_members(path: str, file: str, rows: list[Instance], sources: Sources) -> bool:
-    contents = archive.contents(file, sources.unpacked, sources.max_unpacked)
+def _has_members(path: str, file: str, rows: list[Instance], settings: CrawlSettings) -> bool:
+    contents = archive.contents(file, settings.unpacked, settings.max_unpacked)
     if contents is None:
         return False
     have = {(r.path, r.stored_in, r.stored_at, r.file_bytes, r.file_mtime_ns) for r in rows}

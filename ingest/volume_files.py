@@ -22,7 +22,8 @@ import numpy as np
 from ingest import nifti, zip_members
 from ingest.archive import first_bytes
 from ingest.compressed import DamagedStreamError, compression_of, decompressed
-from ingest.place import open_range
+from ingest.place import Place
+from ingest.undecodable import UndecodableError
 from study.records import Instance, Reason, Rejection
 from study.sections import VolumeFiles
 
@@ -39,31 +40,20 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 """Columns to the patient's left, rows to the back: what an .npz array is taken for."""
 
 
-def read_volume_header(
-    path: str,
-    source_root: str,
-    settings: VolumeFiles,
-    stored_in: str = "",
-    stored_at: int = 0,
-    num_bytes: int | None = None,
-    mtime_ns: int | None = None,
-) -> list[Instance]:
+def read_volume_header(place: Place, source_root: str, settings: VolumeFiles) -> list[Instance]:
     """One row a volume, or one with the reason why there is none; empty: the file is no such file.
 
-    `path` names the file and its study; its bytes are where `ingest.header.read_header` says.
+    The file's name in tables, below `source_root`, says which study it is.
     """
-    base = Instance(path, stored_in=stored_in, stored_at=stored_at)
     try:
-        if num_bytes is None or mtime_ns is None:
-            facts = os.stat(stored_in or path)
-            num_bytes = facts.st_size - stored_at if num_bytes is None else num_bytes
-            mtime_ns = facts.st_mtime_ns if mtime_ns is None else mtime_ns
-        base = replace(base, file_bytes=num_bytes, file_mtime_ns=mtime_ns)
-        with open_range(stored_in or path, stored_at, num_bytes) as stream:
+        place = place.measured()
+        base = Instance(**place.as_facts())
+        with place.open() as stream:
             rows = _npz_rows(stream, base, settings) or _nifti_rows(stream, base)
     except OSError as error:
-        return [replace(base, reason=Reason.UNREADABLE, detail=type(error).__name__)]
-    identity = _identity(path, source_root, settings)
+        unread = Instance(**place.as_facts())
+        return [replace(unread, reason=Reason.UNREADABLE, detail=type(error).__name__)]
+    identity = _identity(place.path, source_root, settings)
     return [_without_study(replace(row, **identity)) for row in rows]
 
 
@@ -252,20 +242,14 @@ def _npy_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 # -------------------------------------------------------------------------------- voxels
 
 
-def read_voxels(
-    file: str, file_format: str, frame: int, stored_at: int = 0, num_bytes: int | None = None
-) -> np.ndarray:
+def read_voxels(place: Place, file_format: str, frame: int) -> np.ndarray:
     """One volume, scaled, (slices, rows, columns): whole numbers where the file has such and scales
     nothing, else float32. Values that are not finite become the smallest (+inf: the largest) that
     is.
 
-    `file` holds the bytes (`Slice.stored_in`, else its path) from `stored_at`. Raises
-    `ingest.pixels.UndecodableError`, or OSError where the disk fails.
+    Raises UndecodableError, or OSError where the disk fails.
     """
-    from ingest.pixels import UndecodableError  # pixels imports this module
-
-    size = os.stat(file).st_size - stored_at if num_bytes is None else num_bytes
-    with open_range(file, stored_at, size) as stream:
+    with place.open() as stream:
         try:
             read = {"nifti": _nifti_voxels, "npz": _npz_voxels}[file_format]
             return _finite(read(stream, frame))

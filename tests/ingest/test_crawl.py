@@ -26,6 +26,7 @@ from ingest import crawl as crawling
 from ingest import table
 from ingest.crawl import crawl
 from ingest.header import read_header, read_ordinary
+from ingest.place import Place
 from study.errors import UserError
 from study.records import Instance, Reason
 from study.sections import VolumeFiles
@@ -71,9 +72,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     unpack = crawling.archive.unpack
 
-    def read(path: str, *rest: Any) -> list[Instance] | None:
-        seen.append(os.path.basename(path))
-        return read_ordinary(path, *rest)
+    def read(place: Place) -> list[Instance] | None:
+        seen.append(os.path.basename(place.path))
+        return read_ordinary(place)
 
     def unpacking(archive: tuple[str, str], *rest: Any, **more: Any) -> Any:
         seen.append(f"unpack {os.path.basename(archive[0])}")
@@ -367,9 +368,10 @@ def test_an_input_error_is_tried_again_and_damage_is_not(
     save(make_series(np.zeros((2, 8, 8))), run.source)
     details = {"0000.dcm": "PermissionError", "0001.dcm": "ValueError: of pydicom"}
 
-    def failing(path: str, *rest: Any) -> list[Instance]:
-        [row] = read_header(path, *rest)
-        return [replace(row, reason=Reason.UNREADABLE, detail=details[os.path.basename(path)])]
+    def failing(place: Place) -> list[Instance]:
+        [row] = read_header(place)
+        detail = details[os.path.basename(place.path)]
+        return [replace(row, reason=Reason.UNREADABLE, detail=detail)]
 
     with monkeypatch.context() as patch:
         patch.setattr("ingest.crawl.read_ordinary", failing)

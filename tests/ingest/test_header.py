@@ -21,6 +21,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 from ingest import header, limits
 from ingest.fast_header import PER_FRAME_GROUPS
 from ingest.header import read_header
+from ingest.place import Place
 from study.records import Instance, Reason
 
 
@@ -231,10 +232,10 @@ def test_a_member_of_an_archive_is_read_where_it_lies(tmp_path: Path) -> None:
     content = path.read_bytes()
     archive = tmp_path / "archive.tar"
     archive.write_bytes(bytes(777) + content + bytes(333))
-    [row] = read_header("archive.tar!/a", str(archive), 777, len(content), 42)
+    [row] = read_header(Place("archive.tar!/a", str(archive), 777, len(content), 42))
     assert (row.path, row.stored_in, row.stored_at) == ("archive.tar!/a", str(archive), 777)
     assert (row.file_bytes, row.file_mtime_ns, row.echo_time_ms) == (len(content), 42, 12.5)
-    [row] = read_header("archive.tar!/a", str(archive), 777, len(content) - 9, 42)
+    [row] = read_header(Place("archive.tar!/a", str(archive), 777, len(content) - 9, 42))
     assert row.reason is Reason.TRUNCATED
 
 

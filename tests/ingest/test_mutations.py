@@ -16,6 +16,7 @@ from ingest import guarded, ledger
 from ingest.group import group_study
 from ingest.header import read_header
 from ingest.pixels import digests, read_volume
+from ingest.place import Place
 from ingest.supervise import Limits, Supervised
 from ingest.undecodable import UndecodableError
 from study.records import Instance, Rejection, Status
@@ -97,7 +98,7 @@ def test_mutated_files_are_accounted_for(
         started = time.monotonic()
         try:
             counts += account(file, child)
-            guarded.each(child, digests, [str(file)], lambda path, why: [path])
+            guarded.each(child, digests, [Place(str(file))], lambda place, why: [place.path])
         except BaseException as error:
             error.add_note(f"seed {seed}: {name} of {original}")
             raise

@@ -7,7 +7,6 @@ import sys
 import tarfile
 import types
 from pathlib import Path
-from typing import Any
 
 import encoding
 import numpy as np
@@ -19,6 +18,7 @@ from pydicom.dataset import Dataset
 from volumes import RAMP, plan_of
 
 from ingest.pixels import digests, read_volume
+from ingest.place import Place, place_of
 from study.records import Slice
 
 # -------------------------------------------------------------------------------- places
@@ -38,15 +38,14 @@ def test_members_of_an_archive(tmp_path: Path) -> None:
         path.unlink()
     found = read_volume(plan_of(slices, (8, 8)))
     assert np.array_equal(found, np.stack([RAMP, RAMP + 1, RAMP + 2]))
-    places = [(s.path, s.stored_in, s.stored_at, s.num_bytes) for s in slices]
-    assert len({digests(*place)[0] for place in places}) == 3
+    assert len({digests(place_of(s))[0] for s in slices}) == 3
 
 
 def test_slices_of_volume_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def read_voxels(file: str, file_format: str, frame: int, *place: Any) -> np.ndarray:
-        asked.append((file, file_format, frame, *place))
+    def read_voxels(place: Place, file_format: str, frame: int) -> np.ndarray:
+        asked.append((place, file_format, frame))
         return np.stack([RAMP, RAMP + 1, RAMP + 2]).astype(np.float32) + frame / 2
 
     module = types.ModuleType("ingest.volume_files")
@@ -55,7 +54,7 @@ def test_slices_of_volume_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     slices = [Slice("a!/b.nii", 1, n, "a.zip", 50, 999, file_format="nifti") for n in (2, 0)]
     found = read_volume(plan_of(slices, (8, 8)))
     assert np.array_equal(found, np.stack([RAMP + 2.5, RAMP + 0.5]))
-    assert asked == [("a.zip", "nifti", 1, 50, 999)]
+    assert asked == [(Place("a!/b.nii", "a.zip", 50, 999), "nifti", 1)]
 
 
 def test_a_missing_file_is_the_disks_fault(tmp_path: Path) -> None:
@@ -80,7 +79,7 @@ def test_files_without_meta_information(tmp_path: Path) -> None:
 def test_digests_say_whether_two_images_are_the_same(tmp_path: Path) -> None:
     def digest(ds: Dataset, name: str) -> str:
         [path] = save([ds], tmp_path, name)
-        [found] = digests(str(path))
+        [found] = digests(Place(str(path)))
         return found
 
     pixels = np.arange(48 * 40).reshape(48, 40)
@@ -101,13 +100,13 @@ def test_digests_say_whether_two_images_are_the_same(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_no_copy(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"nothing")
-    assert digests(str(tmp_path / "a")) != digests(str(tmp_path / "b"))
-    assert digests(str(tmp_path / "none")) != digests(str(tmp_path / "a"))
+    assert digests(Place(str(tmp_path / "a"))) != digests(Place(str(tmp_path / "b")))
+    assert digests(Place(str(tmp_path / "none"))) != digests(Place(str(tmp_path / "a")))
     frames = np.stack([RAMP, RAMP + 1, RAMP])
     [path] = save([image_of(frames, 16, is_signed=True)], tmp_path)
     path.write_bytes(path.read_bytes()[:-10])
-    first, second, cut = digests(str(path))
+    first, second, cut = digests(Place(str(path)))
     assert first != second
     assert cut.startswith("undecodable")
     [path] = save([image_of(RAMP, 16, is_signed=True, NumberOfFrames=2_000_000_000)], tmp_path, "m")
-    assert len(digests(str(path))) == 1
+    assert len(digests(Place(str(path)))) == 1

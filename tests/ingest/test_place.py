@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.place import open_bytes, open_range
+from ingest.place import Place, open_range, place_of
 from study.records import Instance, Slice
 
 CONTENT = bytes(range(256)) * 4
@@ -53,10 +53,24 @@ def test_buffered_readers_can_be_put_on_top(tmp_path: Path) -> None:
 def test_instances_and_slices_say_where_they_are(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(CONTENT)
-    with open_bytes(Instance(str(file)), len(CONTENT)) as stream:
+    with place_of(Instance(str(file))).open() as stream:
         assert stream.read() == CONTENT
-    member = Slice("x.tar!/a", 0, stored_in=str(file), stored_at=5)
-    with open_bytes(member, 20) as stream:
+    member = Slice("x.tar!/a", 0, stored_in=str(file), stored_at=5, num_bytes=20)
+    with place_of(member).open() as stream:
         assert stream.read() == CONTENT[5:25]
     with pytest.raises(OSError, match="No such file"):
-        open_bytes(Slice("x.tar!/a", 0, stored_in=str(tmp_path / "b")), 20)
+        place_of(Slice("x.tar!/a", 0, stored_in=str(tmp_path / "b"))).open()
+
+
+def test_size_and_time_are_asked_for_where_they_are_not_known(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(CONTENT)
+    place = Place("x.tar!/a", str(file), 5)
+    facts = file.stat()
+    measured = place._replace(num_bytes=len(CONTENT) - 5, mtime_ns=facts.st_mtime_ns)
+    assert (place.measured(), place.size()) == (measured, len(CONTENT) - 5)
+    file.unlink()
+    assert measured.measured() == measured
+    assert place._replace(num_bytes=7).size() == 7
+    with pytest.raises(OSError, match="No such file"):
+        place._replace(num_bytes=7).measured()

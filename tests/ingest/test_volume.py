@@ -11,7 +11,8 @@ from dicom_files import AXIAL, CORONAL, SAGITTAL, make_series, save
 from ingest.grid import to_grid
 from ingest.group import group_study
 from ingest.header import read_header
-from ingest.pixels import UndecodableError, read_volume
+from ingest.pixels import read_volume
+from ingest.undecodable import UndecodableError
 from ingest.volume import Volume, straighten
 from study.records import Reason, ScanPlan
 from study.sections import Grid, Intensity, Rules, Select

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.pixels import UndecodableError
+from ingest.place import Place
+from ingest.undecodable import UndecodableError
 from ingest.volume_files import is_current, read_volume_header, read_voxels
 from study.records import Instance, Reason
 from study.sections import VolumeFiles
@@ -51,7 +52,7 @@ def save(file: Path, voxels: np.ndarray = VOXELS, affine: Any = None, **fields: 
 
 
 def read(file: Path, root: Path, settings: VolumeFiles = MR) -> list[Instance]:
-    return read_volume_header(str(file), str(root), settings)
+    return read_volume_header(Place(str(file)), str(root), settings)
 
 
 def affine_of(row: Instance) -> np.ndarray:
@@ -80,7 +81,7 @@ def test_geometry_and_voxels(tmp_path: Path, name: str, version: int) -> None:
     assert (row.file_format, row.num_frames, row.modality) == ("nifti", 1, "MR")
     assert (row.image_type, row.photometric) == (("ORIGINAL", "PRIMARY"), "MONOCHROME2")
     assert row.reason is None
-    voxels = read_voxels(str(file), "nifti", 0)
+    voxels = read_voxels(Place(str(file)), "nifti", 0)
     assert voxels.dtype == VOXELS.dtype
     assert np.array_equal(voxels, VOXELS.transpose(2, 1, 0))
 
@@ -92,9 +93,11 @@ def test_four_dimensions_are_frames(tmp_path: Path, suffix: str) -> None:
     rows = read(file, tmp_path)
     assert [(r.frame, r.num_frames) for r in rows] == [(n, 6) for n in range(6)]
     for n in (0, 3, 5):
-        assert np.array_equal(read_voxels(str(file), "nifti", n), voxels[..., n].transpose(2, 1, 0))
+        assert np.array_equal(
+            read_voxels(Place(str(file)), "nifti", n), voxels[..., n].transpose(2, 1, 0)
+        )
     with pytest.raises(UndecodableError):
-        read_voxels(str(file), "nifti", 6)
+        read_voxels(Place(str(file)), "nifti", 6)
 
 
 def test_trailing_dimensions_of_one_are_none(tmp_path: Path) -> None:
@@ -114,7 +117,7 @@ def test_types_and_scaling_are_nibabels(tmp_path: Path, dtype: str) -> None:
     order = ">" if dtype.startswith(">") else "<"
     raw[112:120] = np.array([0.5, -1024], f"{order}f4").tobytes()  # save() resets them
     (tmp_path / "a.nii").write_bytes(raw)
-    ours = read_voxels(str(tmp_path / "a.nii"), "nifti", 0)
+    ours = read_voxels(Place(str(tmp_path / "a.nii")), "nifti", 0)
     theirs = nibabel.load(tmp_path / "a.nii").get_fdata()  # type: ignore[attr-defined]
     assert ours.dtype == np.float32
     assert np.allclose(ours, theirs.transpose(2, 1, 0))
@@ -125,11 +128,11 @@ def test_voxels_that_are_not_numbers(tmp_path: Path) -> None:
     voxels = VOXELS.astype(np.float32)
     voxels[0, 0, :3] = np.nan, np.inf, -np.inf
     file = save(tmp_path / "a.nii", voxels)
-    values = read_voxels(str(file), "nifti", 0)
+    values = read_voxels(Place(str(file)), "nifti", 0)
     assert [values[0, 0, 0], values[1, 0, 0], values[2, 0, 0]] == [3, 23, 3]
     save(file, np.full((2, 3, 4), np.nan, np.float32))
     with pytest.raises(UndecodableError, match="no finite voxel"):
-        read_voxels(str(file), "nifti", 0)
+        read_voxels(Place(str(file)), "nifti", 0)
 
 
 angles = st.tuples(*[st.floats(-3, 3)] * 3)
@@ -237,7 +240,7 @@ def test_truncated_files(tmp_path: Path) -> None:
     [row] = read(packed, tmp_path)
     assert row.reason is None  # nobody can see it without unpacking the whole
     with pytest.raises(UndecodableError) as error:
-        read_voxels(str(packed), "nifti", 0)
+        read_voxels(Place(str(packed)), "nifti", 0)
     assert error.value.reason is Reason.TRUNCATED
     packed.write_bytes(packed.read_bytes()[:100])
     [row] = read(packed, tmp_path)
@@ -258,7 +261,7 @@ def test_damaged_headers_are_rows(
         assert row.reason is not None or np.isfinite(affine_of(row)).all()
         if row.reason is None:
             try:
-                shape = read_voxels(str(folder / "a.nii"), "nifti", row.frame).shape
+                shape = read_voxels(Place(str(folder / "a.nii")), "nifti", row.frame).shape
             except UndecodableError:
                 continue
             assert shape == (row.mosaic_tiles, row.rows, row.columns)
@@ -326,7 +329,7 @@ def test_npz(tmp_path: Path, compress: bool) -> None:
     assert row.slice_normal == (0, 0, 1)
     assert "orientation assumed" in row.detail
     assert (row.study_uid, row.file_format) == ("trn00001", "npz")
-    assert np.array_equal(read_voxels(str(file), "npz", 1), voxels)
+    assert np.array_equal(read_voxels(Place(str(file)), "npz", 1), voxels)
 
 
 def test_npz_in_fortran_order(tmp_path: Path) -> None:
@@ -334,7 +337,7 @@ def test_npz_in_fortran_order(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", ct=voxels)
     [row] = read(tmp_path / "a.npz", tmp_path)
     assert (row.mosaic_tiles, row.rows, row.columns) == (3, 4, 5)
-    assert np.array_equal(read_voxels(str(tmp_path / "a.npz"), "npz", 0), voxels)
+    assert np.array_equal(read_voxels(Place(str(tmp_path / "a.npz")), "npz", 0), voxels)
 
 
 class Poison:
@@ -351,7 +354,7 @@ def test_pickles_are_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [row] = read(tmp_path / "a.npz", tmp_path)
     assert row.reason is Reason.UNSUPPORTED_PHOTOMETRIC
     with pytest.raises(UndecodableError):
-        read_voxels(str(tmp_path / "a.npz"), "npz", 0)
+        read_voxels(Place(str(tmp_path / "a.npz")), "npz", 0)
     assert not (tmp_path / "poisoned").exists()
 
 
