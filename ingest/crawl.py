@@ -77,7 +77,7 @@ def crawl(
     )
     places = _with_names(_all_files(folders), folder)
     files = {place.path: place.file for place in places}
-    known = still_valid(table.read(previous) if previous.exists() else [], files, settings)
+    known = still_valid(table.read_current(previous), files, settings)
     rows = [row for found in known.values() for row in found]
     fresh = [place for place in places if place.path not in known]
     count = Counter(done=len(known), all=len(files))

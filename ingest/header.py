@@ -1,8 +1,7 @@
 """One file -> the header facts of its images; never an exception.
 
-In: a path, or a `Place`. Out: one `Instance` for every image in the file (a
-frame each for enhanced multi-frame objects), or a single Instance whose `reason` says why the file
-cannot be used. Pixels are not read, only whether all their bytes are there. Ordinary files are read
+In: a path, or a `Place`. Out: one `Instance` for every image in the file (a frame each for enhanced
+multi-frame objects), or a single Instance whose `reason` says why the file cannot be used. Pixels are not read, only whether all their bytes are there. Ordinary files are read
 by `fast_header`, all others by pydicom (`slow_header`): the rows are the same. Source: DICOM PS3.3
 C.7.6.16 (functional groups).
 """
@@ -67,6 +66,8 @@ def _opened(
         return _failed(place, Reason.TRUNCATED, str(error))
     except TooLarge as error:
         return _failed(place, Reason.TOO_LARGE, str(error))
+    except MemoryError:
+        return _failed(place, Reason.DECODE_MEMORY, "for its header")
     except Exception as error:  # pydicom raises what its input makes it raise
         return _failed(place, Reason.UNREADABLE, f"{type(error).__name__}: {error}"[:200])
 

@@ -33,7 +33,12 @@ def _arrow_type(annotation: str) -> pa.DataType:
     return _TYPES[name]
 
 
-SCHEMA = pa.schema([(f.name, _arrow_type(str(f.type))) for f in fields(Instance)])
+FACTS = b"1"
+"""What rows say of a file. Raise it when the same file gives other rows than before: tables of an
+earlier crawl are then read for people, and no more taken for a new crawl."""
+SCHEMA = pa.schema(
+    [(f.name, _arrow_type(str(f.type))) for f in fields(Instance)], {b"facts": FACTS}
+)
 
 
 def write(file: Path, rows: Sequence[Instance]) -> None:
@@ -44,12 +49,25 @@ def write(file: Path, rows: Sequence[Instance]) -> None:
 
 
 def read(file: Path) -> list[Instance]:
-    """Rows in the order in which they were written."""
+    """Rows in the order in which they were written. Facts that this version does not know are left
+    out, and those that an older one did not know are missing."""
     return [_instance(row) for row in pq.read_table(file).to_pylist()]
+
+
+def read_current(file: Path) -> list[Instance]:
+    """The same; none where there is no table, or one that this version would not have written."""
+    try:
+        schema = pq.read_schema(file)
+        is_ours = (schema.metadata or {}).get(b"facts") == FACTS and schema.names == SCHEMA.names
+        return read(file) if is_ours else []
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return []
 
 
 def _instance(row: dict[str, Any]) -> Instance:
     values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in row.items()
+        if name in SCHEMA.names
     }
     return Instance(**{**values, "reason": Reason(row["reason"]) if row["reason"] else None})

@@ -108,4 +108,4 @@ def _may_go_away(row: Instance) -> bool:
     given by its type alone, and a limit."""
     if row.reason is Reason.UNREADABLE:
         return re.fullmatch(r"\w+Error", row.detail) is not None
-    return row.reason is Reason.TOO_LARGE
+    return row.reason in (Reason.TOO_LARGE, Reason.DECODE_TIMEOUT, Reason.DECODE_MEMORY)

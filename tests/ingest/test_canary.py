@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from cage import STUDY, build_cage, pipeline, run
 from canaries import WORD, contents, found
-from distributed import LocalCluster
 
 from ingest.reports import load_labels
 from shards import allowed, card, commit
@@ -25,14 +23,6 @@ from study.errors import UserError
 from study.sections import Columns
 
 PSEUDONYM = re.compile(r"[0-9a-f]{32}")
-
-
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
-    ) as cluster:
-        yield cluster.scheduler_address
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Crawling trees: loose files, archives, volumes; what is read again and what is not."""
+"""Crawling trees: loose files, archives, volumes; odd names and faults."""
 
 from __future__ import annotations
 
@@ -10,127 +10,20 @@ import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+from crawl_runs import PACKERS, Run, everything, facts, pack_tar, pack_zip, tree
 from dicom_files import make_series, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import crawl as crawling
-from ingest import table
-from ingest.crawl import crawl
-from ingest.header import read_header, read_ordinary
-from ingest.place import Place
+from ingest.header import read_header
 from study.errors import UserError
-from study.records import Instance, Reason
-from study.sections import VolumeFiles
-
-
-def here(function: Callable[[Any], Any], items: list[Any]) -> Iterable[Any]:
-    return map(function, items)
-
-
-class Run:
-    """A run folder: crawls, keeps the table, and counts what is read."""
-
-    def __init__(self, home: Path, **options: Any) -> None:
-        self.source, self.run, self.options = home / "scans", home / "run", options
-        self.progress: list[tuple[int, int]] = []
-        self.source.mkdir(exist_ok=True)
-
-    def crawl(self) -> list[Instance]:
-        self.progress = []
-        file = self.run / "instances.parquet"
-        rows = crawl(
-            [str(self.source)],
-            file,
-            here,
-            lambda done, total: self.progress.append((done, total)),
-            **self.options,
-        )
-        assert len({(r.path, r.frame) for r in rows}) == len(rows)
-        assert (
-            self.progress[-1][0]
-            == self.progress[-1][1]
-            == len({r.path for r in rows}) + (self.progress[-1][1] - len({r.path for r in rows}))
-        )
-        self.run.mkdir(exist_ok=True)
-        table.write(file, rows)
-        assert table.read(file) == rows
-        return rows
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Paths of all headers that are read, and of all archives that are unpacked."""
-    seen: list[str] = []
-    unpack = crawling.archive.unpack
-
-    def read(place: Place) -> list[Instance] | None:
-        seen.append(os.path.basename(place.path))
-        return read_ordinary(place)
-
-    def unpacking(archive: tuple[str, str], *rest: Any, **more: Any) -> Any:
-        seen.append(f"unpack {os.path.basename(archive[0])}")
-        return unpack(archive, *rest, **more)
-
-    monkeypatch.setattr("ingest.crawl.read_ordinary", read)
-    monkeypatch.setattr("ingest.archive.unpack", unpacking)
-    return seen
-
-
-def tree(folder: Path, count: int = 5) -> Path:
-    noise = np.random.default_rng(0).integers(0, 1 << 15, (count, 16, 16))
-    save(make_series(noise), folder / "a")
-    (folder / "notes.txt").write_text("not DICOM")
-    (folder / "empty").touch()
-    return folder
-
-
-def pack_tar(folder: Path, file: Path, mode: str = "w") -> None:
-    with tarfile.open(file, mode) as out:  # type: ignore[call-overload]
-        for path in sorted(folder.rglob("*")):
-            out.add(path, path.relative_to(folder), recursive=False)
-
-
-def pack_zip(folder: Path, file: Path, method: int = zipfile.ZIP_DEFLATED) -> None:
-    with zipfile.ZipFile(file, "w", method) as out:
-        for path in sorted(folder.rglob("*")):
-            out.write(path, path.relative_to(folder))
-
-
-PACKERS: dict[str, Callable[[Path, Path], None]] = {
-    "a.tar": pack_tar,
-    "a.tgz": lambda folder, file: pack_tar(folder, file, "w:gz"),
-    "a.zip": pack_zip,
-    "no extension": lambda folder, file: pack_zip(folder, file, zipfile.ZIP_STORED),
-}
-
-
-HERE: dict[str, Any] = {
-    "stored_in": "",
-    "stored_at": 0,
-    "file_mtime_ns": 0,
-    "pixel_digest": "",
-    "identifying": (),
-}
-"""What depends on where a file is and what else is there: its place, a digest where there are
-copies, and what one file of a series, the first in a task, is searched for in depth."""
-
-
-def facts(rows: list[Instance], prefix: str) -> list[Instance]:
-    """Rows without what differs between a file and a member."""
-    return sorted(
-        (replace(r, path=r.path.removeprefix(prefix), **HERE) for r in rows),
-        key=lambda r: (r.path, r.frame),
-    )
-
+from study.records import Reason
 
 contents = st.one_of(
     st.integers(1, 3).map(lambda n: ("dicom", n)),
@@ -266,120 +159,6 @@ def test_traversal_names_stay_in_the_table(tmp_path: Path) -> None:
     assert len(made) == 5  # run, table, unpacked, spool, index
     assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "run" / "unpacked").stat().st_mode) == 0o700
-
-
-# -------------------------------------------------------------------------------- incremental
-
-
-def everything(run: Run, tmp_path: Path) -> None:
-    tree(run.source)
-    loose = tree(tmp_path / "loose", 3)
-    for name, pack in PACKERS.items():
-        pack(loose, run.source / name)
-    image = nibabel.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.eye(4))
-    nibabel.save(image, run.source / "a" / "t1.nii.gz")
-    np.savez(run.source / "a" / "b.npz", ct=np.zeros((3, 4, 5)), mask=np.zeros((3, 4, 5)))
-
-
-def test_nothing_is_read_twice(tmp_path: Path, reads: list[str]) -> None:
-    run = Run(tmp_path)
-    everything(run, tmp_path)
-    rows = run.crawl()
-    assert reads.count("unpack a.tgz") == 1
-    reads.clear()
-    assert run.crawl() == rows
-    assert reads == []
-
-
-@pytest.mark.parametrize("name", PACKERS)
-def test_a_changed_archive_is_read_again(tmp_path: Path, reads: list[str], name: str) -> None:
-    run = Run(tmp_path)
-    everything(run, tmp_path)
-    before = run.crawl()
-    folder = run.run / "unpacked"
-    spools = set(folder.iterdir())
-    reads.clear()
-    PACKERS[name](tree(tmp_path / "more", 4), run.source / name)
-    after = run.crawl()
-    assert [r for r in reads if r.startswith("unpack")] == [f"unpack {name}"]
-    assert len(after) == len(before) + 1
-    assert len(set(folder.iterdir()) - spools) == len(spools - set(folder.iterdir())) > 0
-
-
-def test_a_spool_that_is_gone_is_made_again(tmp_path: Path, reads: list[str]) -> None:
-    run = Run(tmp_path)
-    everything(run, tmp_path)
-    rows = facts(run.crawl(), "")
-    for lost in ("one", "all"):
-        reads.clear()
-        if lost == "one":
-            next(iter((run.run / "unpacked").glob("*.spool"))).unlink()
-        else:
-            shutil.rmtree(run.run / "unpacked")
-        again = run.crawl()
-        assert facts(again, "") == rows
-        assert len([r for r in reads if r.startswith("unpack")]) == (1 if lost == "one" else 4)
-        assert all(Path(row.stored_in or row.path).exists() for row in again)
-
-
-def test_an_archive_is_unchanged_only_with_all_its_members(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    everything(run, tmp_path)
-    rows = run.crawl()
-    lost = next(r for r in rows if "!/" in r.path)
-    table.write(run.run / "instances.parquet", [r for r in rows if r is not lost])
-    assert facts(run.crawl(), "") == facts(rows, "")
-
-
-def test_what_is_gone_is_forgotten_and_its_spool_removed(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    everything(run, tmp_path)
-    run.crawl()
-    (run.run / "unpacked" / ".x.spool.0123.tmp").write_bytes(b"left by a crash")
-    for name in PACKERS:
-        (run.source / name).unlink()
-    assert not any("!/" in r.path for r in run.crawl())
-    assert list((run.run / "unpacked").iterdir()) == []
-
-
-def test_a_higher_limit_lets_an_archive_in(tmp_path: Path) -> None:
-    run = Run(tmp_path, max_unpacked=1000)
-    pack_zip(tree(tmp_path / "loose"), run.source / "a.zip")
-    assert [r.reason for r in run.crawl()] == [Reason.TOO_LARGE]
-    run.options["max_unpacked"] = 10**6
-    assert len(run.crawl()) == 7
-
-
-def test_other_volume_settings_read_volumes_again(tmp_path: Path, reads: list[str]) -> None:
-    run = Run(tmp_path)
-    everything(run, tmp_path)
-    run.crawl()
-    reads.clear()
-    run.options["volume_files"] = VolumeFiles(modality="CT")
-    rows = run.crawl()
-    assert sorted(reads) == ["b.npz", "t1.nii.gz"]
-    assert {r.modality for r in rows if r.file_format != "dicom"} == {"CT"}
-
-
-def test_an_input_error_is_tried_again_and_damage_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = Run(tmp_path)
-    save(make_series(np.zeros((2, 8, 8))), run.source)
-    details = {"0000.dcm": "PermissionError", "0001.dcm": "ValueError: of pydicom"}
-
-    def failing(place: Place) -> list[Instance]:
-        [row] = read_header(place)
-        detail = details[os.path.basename(place.path)]
-        return [replace(row, reason=Reason.UNREADABLE, detail=detail)]
-
-    with monkeypatch.context() as patch:
-        patch.setattr("ingest.crawl.read_ordinary", failing)
-        assert [r.reason for r in run.crawl()] == [Reason.UNREADABLE] * 2
-    assert [r.reason for r in run.crawl()] == [None, Reason.UNREADABLE]
-
-
-# -------------------------------------------------------------------------------- names and faults
 
 
 def test_names_that_are_not_utf8_are_read(tmp_path: Path, reads: list[str]) -> None:

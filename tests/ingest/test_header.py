@@ -247,3 +247,15 @@ def test_one_element_that_cannot_be_converted_costs_only_itself(tmp_path: Path) 
     }
     [row] = rows_of(part10(content, Style(explicit=True)), tmp_path)
     assert (row.reason, row.echo_time_ms, row.series_number, row.rows) == (None, 12.5, None, 0)
+
+
+def test_a_header_for_which_memory_does_not_suffice_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starved(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(header.slow_header, "read", starved)
+    monkeypatch.setattr(header, "_FAST", False)
+    path = save([make_slice()], tmp_path)[0]
+    assert read_header(str(path))[0].reason is Reason.DECODE_MEMORY

@@ -10,14 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from dicom_files import make_series, save
-from distributed import LocalCluster
 
 from ingest import ledger, plan
 from ingest.job import JobResult, ingest
@@ -26,15 +24,6 @@ from study.config import Pipeline
 from study.errors import UserError
 from study.private import private_folder, write_text
 from study.sections import Columns, Grid, Ingest, IngestSpeed, Shards
-
-
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """A cluster within this process: starts at once, and shows that joining a running one works."""
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
-    ) as cluster:
-        yield cluster.scheduler_address
 
 
 def write_study(folder: Path, number: int, num_series: int = 2, seed: int = 0) -> None:
