@@ -17,13 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ingest.pixel_header import (
-    DEFLATED,
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    PixelHeader,
-)
+from ingest.elements import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from ingest.pixel_header import PixelHeader
 from ingest.undecodable import UndecodableError, damaged
 from study.records import Reason
 

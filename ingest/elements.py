@@ -2,8 +2,10 @@
 
 In: bytes, and the coding they are in. Out: positions of the wanted elements. The idea: pixels need
 a dozen elements of the several hundred in a header, so nothing else is parsed, only stepped over; a
-structure that is not plainly DICOM raises `Unusual`, and a general parser has its turn. Source:
-DICOM PS3.5 chapter 7 (encoding; 7.5 nesting), 6.2.2 (UN of undefined length is implicit).
+structure that is not plainly DICOM raises `Unusual`, and a general parser has its turn. The walk
+here takes any order of tags and either byte order; that of `fast_header` and `fast_frames`, which
+must give what pydicom gives, is stricter and shares the words only. Source: DICOM PS3.5 chapter 7
+(encoding; 7.5 nesting), 6.2.2 (UN of undefined length is implicit), annex A (transfer syntaxes).
 """
 
 from __future__ import annotations
@@ -16,6 +18,11 @@ UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+TRANSFER_SYNTAX = 0x00020010
+SHARED_GROUPS, PER_FRAME_GROUPS = 0x52009229, 0x52009230
+"""The sequences of functional groups (PS3.3 C.7.6.16)."""
+IMPLICIT_LITTLE, EXPLICIT_LITTLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 LARGEST_NESTING = 64
 """Sequences within each other; real files have fewer than ten."""
 
@@ -47,6 +54,11 @@ EXPLICIT = Coding("<", True)
 IMPLICIT = Coding("<", False)
 
 
+def coding_of(syntax: str) -> Coding:
+    """How the data set is written in a transfer syntax."""
+    return Coding(">" if syntax == EXPLICIT_BIG else "<", syntax != IMPLICIT_LITTLE)
+
+
 def find(
     data: bytes, start: int, end: int, coding: Coding, wanted: frozenset[int], stop: int
 ) -> tuple[dict[int, Element], int]:
@@ -57,7 +69,7 @@ def find(
     """
     found: dict[int, Element] = {}
     position, lowest = start, min(wanted) >> 16
-    unpack = _EXPLICIT_HEADS[coding.order]
+    unpack = EXPLICIT_HEADS[coding.order]
     try:
         while position < end:
             if coding.is_explicit:
@@ -85,9 +97,11 @@ def find(
     return found, position
 
 
-_EXPLICIT_HEADS = {order: struct.Struct(order + "HH2sH").unpack_from for order in "<>"}
-_IMPLICIT_HEADS = {order: struct.Struct(order + "HHI").unpack_from for order in "<>"}
-_LENGTHS = {order: struct.Struct(order + "I").unpack_from for order in "<>"}
+EXPLICIT_HEADS = {order: struct.Struct(order + "HH2sH").unpack_from for order in "<>"}
+IMPLICIT_HEADS = {order: struct.Struct(order + "HHI").unpack_from for order in "<>"}
+LENGTHS = {order: struct.Struct(order + "I").unpack_from for order in "<>"}
+"""Readers of (group, element, VR, short length), of (group, element, length), and of a long length,
+by byte order."""
 
 
 def head(data: bytes, position: int, coding: Coding) -> tuple[int, bytes, int, int]:
@@ -96,13 +110,13 @@ def head(data: bytes, position: int, coding: Coding) -> tuple[int, bytes, int, i
     order, is_explicit = coding
     try:
         if not is_explicit:
-            group, element, length = _IMPLICIT_HEADS[order](data, position)
+            group, element, length = IMPLICIT_HEADS[order](data, position)
             return group << 16 | element, b"", position + 8, length
-        group, element, vr, length = _EXPLICIT_HEADS[order](data, position)
+        group, element, vr, length = EXPLICIT_HEADS[order](data, position)
         if vr in SHORT_VRS:
             return group << 16 | element, vr, position + 8, length
         if vr in LONG_VRS:
-            return group << 16 | element, vr, position + 12, _LENGTHS[order](data, position + 8)[0]
+            return group << 16 | element, vr, position + 12, LENGTHS[order](data, position + 8)[0]
     except struct.error:
         raise NeedMore from None
     raise Unusual
@@ -123,8 +137,8 @@ def after_undefined(data: bytes, position: int, coding: Coding, closing: int = S
         while open_ones:
             closing, coding = open_ones[-1]
             if closing == ITEM_END and coding.is_explicit:
-                position = _after_short(data, position, _EXPLICIT_HEADS[coding.order])
-            group, element, length = _IMPLICIT_HEADS[coding.order](data, position)
+                position = _after_short(data, position, EXPLICIT_HEADS[coding.order])
+            group, element, length = IMPLICIT_HEADS[coding.order](data, position)
             tag = group << 16 | element
             if tag == closing:
                 open_ones.pop()
@@ -165,7 +179,7 @@ def items(data: bytes, sequence: Element, coding: Coding) -> Iterator[tuple[int,
     while end is None or position < end:
         if position + 8 > len(data):
             raise NeedMore
-        group, element, length = _IMPLICIT_HEADS[coding.order](data, position)
+        group, element, length = IMPLICIT_HEADS[coding.order](data, position)
         tag = group << 16 | element
         if tag == SEQUENCE_END and end is None:
             return

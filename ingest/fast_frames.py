@@ -8,38 +8,39 @@ data sets), PS3.3 C.7.6.16 (multi-frame functional groups).
 
 from __future__ import annotations
 
-import struct
 from typing import NamedTuple
 
 from ingest import limits
+from ingest.elements import (
+    EXPLICIT_HEADS,
+    IMPLICIT_HEADS,
+    ITEM,
+    ITEM_END,
+    LENGTHS,
+    LONG_VRS,
+    SEQUENCE_END,
+    SHORT_VRS,
+    UNDEFINED,
+    NeedMore,
+    Unusual,
+)
 from ingest.fast_values import (
     CHARACTER_SET,
     SEQUENCES,
     TEXT_VRS,
     WANTED,
     Raw,
-    Unusual,
     private_vr,
     settle,
 )
 
-UNDEFINED = 0xFFFFFFFF
-LONG_VRS = frozenset(
-    (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-)
-SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 DELIMITERS = 0xFFFE0000
 """Tags from here on are items and delimiters."""
 MAX_DEPTH = 16
 
-read_explicit = struct.Struct("<HH2sH").unpack_from
-read_implicit = struct.Struct("<HHI").unpack_from
-read_length = struct.Struct("<I").unpack_from
-
-
-class NeedMore(Exception):
-    """The bytes read so far end within what is being read."""
+read_explicit = EXPLICIT_HEADS["<"]
+read_implicit = IMPLICIT_HEADS["<"]
+read_length = LENGTHS["<"]
 
 
 class Item(NamedTuple):

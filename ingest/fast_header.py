@@ -13,19 +13,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ingest.fast_frames import (
+from ingest.elements import (
+    DEFLATED,
+    EXPLICIT_BIG,
+    IMPLICIT_LITTLE,
     LONG_VRS,
+    PER_FRAME_GROUPS,
+    SHARED_GROUPS,
     SHORT_VRS,
+    TRANSFER_SYNTAX,
     UNDEFINED,
-    Item,
     NeedMore,
+    Unusual,
+)
+from ingest.fast_frames import (
+    Item,
     Nested,
     read_explicit,
     read_implicit,
     read_length,
     undefined_is_sequence,
 )
-from ingest.fast_values import WANTED, Raw, Unusual, Values, encoding_of, settle
+from ingest.fast_values import WANTED, Raw, Values, encoding_of, settle
 from ingest.values import Source
 
 FIRST_READ = 1 << 14
@@ -35,14 +44,11 @@ LARGEST_READ = 1 << 28
 PREFIX = b"DICM\x02\x00\x00\x00UL\x04\x00"
 """What follows the preamble: the magic word, and the element that says how long group 0002 is."""
 META_START = 144
-TRANSFER_SYNTAX = 0x00020010
 META_WANTED = frozenset((TRANSFER_SYNTAX,))
 FIRST_GROUP = 0x0008
 """Lower groups (commands, directories) are left to pydicom."""
-SHARED_GROUPS, PER_FRAME_GROUPS = 0x52009229, 0x52009230
 PIXEL_DATA = 0x7FE00010
-UNUSUAL_SYNTAXES = ("1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "")
-IMPLICIT = "1.2.840.10008.1.2"
+UNUSUAL_SYNTAXES = (EXPLICIT_BIG, DEFLATED, "")
 GROUPS = {SHARED_GROUPS: 1, PER_FRAME_GROUPS: 1 << 31}
 """The sequences of functional groups, and how many items of each are kept at most."""
 
@@ -130,7 +136,7 @@ def _read(window: _Window) -> Header:
     if meta.last_tag >> 16 != 2 or vr != b"UI" or syntax in UNUSUAL_SYNTAXES:
         raise Unusual
     found = _Found(last_tag=(FIRST_GROUP << 16) - 1)
-    pixels = _walk(window, start, window.size, WANTED, found, explicit=syntax != IMPLICIT)
+    pixels = _walk(window, start, window.size, WANTED, found, explicit=syntax != IMPLICIT_LITTLE)
     settle(found.raw)
     return Header(found, syntax, pixels)
 

@@ -16,6 +16,7 @@ from typing import Any
 from pydicom.charset import convert_encodings
 from pydicom.datadict import DicomDictionary, dictionary_VR, private_dictionary_VR, tag_for_keyword
 
+from ingest.elements import Unusual
 from ingest.tags import KEYWORDS, PRIVATE_TAGS
 
 Raw = tuple[bytes, bytes]
@@ -42,10 +43,6 @@ NUM_REMEMBERED = 1 << 14
 CHARACTER_SET = 0x00080005
 LONG_UN = 0xFFFF
 """An UN element of so many bytes is not looked up in the dictionary (PS3.5 6.2.2)."""
-
-
-class Unusual(Exception):
-    """The file is left to pydicom."""
 
 
 def _named(keywords: Iterable[str]) -> dict[str, int]:

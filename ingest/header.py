@@ -1,9 +1,10 @@
 """One file -> the header facts of its images; never an exception.
 
 In: a path, or a `Place`. Out: one `Instance` for every image in the file (a frame each for enhanced
-multi-frame objects), or a single Instance whose `reason` says why the file cannot be used. Pixels are not read, only whether all their bytes are there. Ordinary files are read
-by `fast_header`, all others by pydicom (`slow_header`): the rows are the same. Source: DICOM PS3.3
-C.7.6.16 (functional groups).
+multi-frame objects), or a single Instance whose `reason` says why the file cannot be used. Pixels
+are not read, only whether all their bytes are there. Ordinary files are read by `fast_header`, all
+others by pydicom (`slow_header`): the rows are the same. Source: DICOM PS3.3 C.7.6.16 (functional
+groups).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 from pydicom.uid import UID
 
 from ingest import fast_header, slow_header
-from ingest.fast_values import Unusual
+from ingest.elements import Unusual
 from ingest.limits import TooLarge
 from ingest.place import Place
 from ingest.tags import IMAGE_CLASSES, image_facts, study_facts

@@ -25,16 +25,11 @@ from ingest.elements import Coding, Element
 from ingest.place import place_of
 from study.records import Instance
 
-FUNCTIONAL_GROUPS = 0x52009229
+FUNCTIONAL_GROUPS = elements.SHARED_GROUPS
 """From here on there are only frames and pixels, which say nothing of people."""
 FIRST_READ, LARGEST_READ = 1 << 15, 1 << 25
 """Bytes read at first, and at most."""
-CHARACTER_SET, TRANSFER_SYNTAX = 0x00080005, 0x00020010
-DEFLATED, BIG_ENDIAN, IMPLICIT = (
-    "1.2.840.10008.1.2.1.99",
-    "1.2.840.10008.1.2.2",
-    "1.2.840.10008.1.2",
-)
+CHARACTER_SET = 0x00080005
 KIND_OF_VR = {"PN": "NAME", "DA": "DATE", "DT": "DATE"}
 BIRTHS = ("PatientBirthDate", "PatientBirthDateInAlternativeCalendar")
 IDS = (
@@ -161,14 +156,14 @@ def _walk_file(data: bytes, size: int) -> Iterator[str]:
     if data[128:132] != b"DICM":
         raise elements.Unusual
     meta, start = elements.find(
-        data, 132, size, elements.EXPLICIT, frozenset((TRANSFER_SYNTAX,)), 0x00030000
+        data, 132, size, elements.EXPLICIT, frozenset((elements.TRANSFER_SYNTAX,)), 0x00030000
     )
-    if TRANSFER_SYNTAX not in meta:
+    if elements.TRANSFER_SYNTAX not in meta:
         raise elements.Unusual
-    syntax = _bytes(data, meta[TRANSFER_SYNTAX]).decode("ascii", "replace").strip(" \0")
-    if syntax == DEFLATED:
+    syntax = _bytes(data, meta[elements.TRANSFER_SYNTAX]).decode("ascii", "replace").strip(" \0")
+    if syntax == elements.DEFLATED:
         raise elements.Unusual
-    coding = Coding(">" if syntax == BIG_ENDIAN else "<", syntax != IMPLICIT)
+    coding = elements.coding_of(syntax)
     yield from _walk_bytes(data, start, size, coding, FUNCTIONAL_GROUPS, ["iso8859"])
 
 

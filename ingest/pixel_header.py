@@ -3,45 +3,42 @@
 In: a stream. Out: a `PixelHeader`, and the `Source` that the pixels come from. The idea: reading
 pixels must not cost a parse of the header, least of all for a file of ten thousand frames of which
 thirty are wanted. pydicom reads what is written in an unusual way. Sources: DICOM PS3.10 chapter 7
-(meta information), PS3.3 C.7.6.3 (pixels), C.7.6.16.2.9 (pixel value transformation of a frame).
+(meta information), PS3.3 C.7.6.3 (pixels).
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
+from ingest import frame_rescale
 from ingest.elements import (
+    DEFLATED,
     EXPLICIT,
-    IMPLICIT,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
     LONG_VRS,
     SHORT_VRS,
+    TRANSFER_SYNTAX,
     UNDEFINED,
     Coding,
     Element,
     NeedMore,
     Unusual,
+    coding_of,
     find,
     head,
-    items,
 )
+from ingest.frame_rescale import Rescale, rescale_of
 from ingest.source import LARGEST_HEADER, FileSource, InflatedSource, Source
 from ingest.undecodable import damaged
 
-IMPLICIT_LITTLE = "1.2.840.10008.1.2"
-EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
-EXPLICIT_BIG = "1.2.840.10008.1.2.2"
-DEFLATED = "1.2.840.10008.1.2.1.99"
-
-META_LENGTH, TRANSFER_SYNTAX = 0x00020000, 0x00020010
-SHARED_GROUPS, PER_FRAME_GROUPS = 0x52009229, 0x52009230
-TRANSFORMATION = 0x00289145
-SLOPE, INTERCEPT = 0x00281053, 0x00281052
+META_LENGTH = 0x00020000
 OFFSETS, LENGTHS = 0x7FE00001, 0x7FE00002
 """The extended offset table."""
 PIXELS = {0x7FE00008: "float32", 0x7FE00009: "float64", 0x7FE00010: "integer"}
@@ -58,13 +55,7 @@ NUMBERS = {
     0x00280121: "PixelPaddingRangeLimit",
 }
 PHOTOMETRIC = 0x00280004
-WANTED = frozenset(
-    [*NUMBERS, PHOTOMETRIC, SLOPE, INTERCEPT, SHARED_GROUPS, PER_FRAME_GROUPS, OFFSETS, LENGTHS]
-)
-RESCALE = frozenset((SLOPE, INTERCEPT))
-ONE_TRANSFORMATION = frozenset((TRANSFORMATION,))
-
-Rescale = Callable[[int], tuple[float, float]]
+WANTED = frozenset([*NUMBERS, PHOTOMETRIC, *frame_rescale.WANTED, OFFSETS, LENGTHS])
 
 
 @dataclass(frozen=True)
@@ -151,9 +142,7 @@ def _meta(source: Source) -> tuple[int, str, Coding]:
     if not syntax:
         has_vr = data[start + 4 : start + 6] in SHORT_VRS | LONG_VRS
         syntax = EXPLICIT_LITTLE if has_vr else IMPLICIT_LITTLE
-    if syntax == IMPLICIT_LITTLE:
-        return start, syntax, IMPLICIT
-    return start, syntax, Coding(">", True) if syntax == EXPLICIT_BIG else EXPLICIT
+    return start, syntax, coding_of(syntax)
 
 
 def _parse(source: Source, start: int, syntax: str, coding: Coding) -> PixelHeader:
@@ -172,12 +161,17 @@ def _parse(source: Source, start: int, syntax: str, coding: Coding) -> PixelHead
         element = found[OFFSETS]
         raw = data[element.start : element.start + element.length // 8 * 8]
         offsets = tuple(int(n) for n in np.frombuffer(raw, "<u8"))
-    top = _transform(data, found)
-    rescale = _frame_rescale(data, found, coding, top) if _has_groups(found) else lambda _: top
     photometric = _text(data, found[PHOTOMETRIC]) if PHOTOMETRIC in found else ""
     where = at, -1 if length == UNDEFINED else length, vr
     return header_of(
-        numbers, syntax, coding.order, PIXELS[tag], photometric, where, offsets, settled(rescale)
+        numbers,
+        syntax,
+        coding.order,
+        PIXELS[tag],
+        photometric,
+        where,
+        offsets,
+        rescale_of(data, found, coding),
     )
 
 
@@ -248,96 +242,3 @@ def _number(data: bytes, element: Element, coding: Coding, keyword: str) -> int:
     if element.length != 2:
         raise Unusual
     return int(struct.unpack_from(coding.order + "H", data, element.start)[0])
-
-
-def _transform(data: bytes, found: Mapping[int, Element]) -> tuple[float | None, float | None]:
-    slope, intercept = (
-        _decimal(data[found[tag].start : found[tag].start + found[tag].length])
-        if tag in found
-        else None
-        for tag in (SLOPE, INTERCEPT)
-    )
-    return slope, intercept
-
-
-def _decimal(value: bytes) -> float | None:
-    """One decimal string; None where it is empty. Several values are a broken file: which one?"""
-    text = value.decode("latin-1").strip(" \0")
-    if "\\" in text:
-        raise damaged(f"a rescale of several values: {text}")
-    return float(text) if text else None
-
-
-def settled(rescale: Callable[[int], tuple[float | None, float | None]]) -> Rescale:
-    """Slope and intercept that can be computed with: 1 and 0 where the file gives none. A slope of
-    0, which would leave no image, is none."""
-
-    def checked(frame: int) -> tuple[float, float]:
-        slope, intercept = rescale(frame)
-        slope, intercept = slope or 1.0, intercept or 0.0
-        if not (np.isfinite(slope) and np.isfinite(intercept)):
-            raise damaged(f"rescale slope {slope}, intercept {intercept}")
-        return slope, intercept
-
-    return checked
-
-
-def _has_groups(found: Mapping[int, Element]) -> bool:
-    return SHARED_GROUPS in found or PER_FRAME_GROUPS in found
-
-
-def _start_of(found: Mapping[int, Element], tag: int) -> int:
-    return found[tag].start if tag in found else 1 << 62  # beyond every buffer
-
-
-def _frame_rescale(
-    data: bytes,
-    found: Mapping[int, Element],
-    coding: Coding,
-    top: tuple[float | None, float | None],
-) -> Callable[[int], tuple[float | None, float | None]]:
-    """Look a frame's transformation up in its functional groups; items are stepped over once."""
-    shared: tuple[float | None, float | None] = (None, None)
-    if SHARED_GROUPS in found:
-        for start, end in items(data, found[SHARED_GROUPS], coding):
-            shared = _group_transform(data, start, end, coding)
-            break
-    places: list[tuple[int, int]] = []
-    own_at = data.find(_bytes_of(TRANSFORMATION, coding), _start_of(found, PER_FRAME_GROUPS))
-    more = items(data, found[PER_FRAME_GROUPS], coding) if own_at >= 0 else iter(())
-
-    def transform(frame: int) -> tuple[float | None, float | None]:
-        try:
-            while len(places) <= frame and (place := next(more, None)) is not None:
-                places.append(place)
-            own: tuple[float | None, float | None] = (None, None)
-            if frame < len(places):
-                own = _group_transform(data, *places[frame], coding)
-        except (NeedMore, Unusual, struct.error, ValueError) as error:
-            raise damaged(f"functional groups of frame {frame}") from error
-        chosen = [
-            next((value for value in values if value is not None), None)
-            for values in zip(own, shared, top, strict=True)
-        ]
-        return chosen[0], chosen[1]
-
-    return transform
-
-
-def _bytes_of(tag: int, coding: Coding) -> bytes:
-    return struct.pack(coding.order + "HH", tag >> 16, tag & 0xFFFF)
-
-
-def _group_transform(
-    data: bytes, start: int, end: int, coding: Coding
-) -> tuple[float | None, float | None]:
-    """Slope and intercept in one item of a functional groups sequence."""
-    if data.find(_bytes_of(TRANSFORMATION, coding), start, end) < 0:
-        return None, None  # no need to step through the item: it is nowhere in it
-    found, _ = find(data, start, end, coding, ONE_TRANSFORMATION, TRANSFORMATION + 1)
-    if TRANSFORMATION in found:
-        sequence = found[TRANSFORMATION]
-        for inner_start, inner_end in items(data, sequence, coding):
-            values, _ = find(data, inner_start, inner_end, coding, RESCALE, SLOPE + 1)
-            return _transform(data, values)
-    return None, None

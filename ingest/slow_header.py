@@ -20,11 +20,11 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from ingest import limits
+from ingest.elements import UNDEFINED
 from ingest.fast_values import TAGS
 from ingest.truncation import Truncated
 from ingest.values import Source
 
-UNDEFINED = 0xFFFFFFFF
 META_GROUP = 0x0002
 PIXEL_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 """PixelData, FloatPixelData, DoubleFloatPixelData."""

@@ -12,17 +12,17 @@ from typing import Any, BinaryIO
 
 from pydicom.filereader import read_partial
 
-from ingest.elements import UNDEFINED, Coding, Unusual, head
-from ingest.pixel_header import (
+from ingest.elements import (
     DEFLATED,
     EXPLICIT_BIG,
     IMPLICIT_LITTLE,
-    NUMBERS,
-    PIXELS,
-    PixelHeader,
-    header_of,
-    settled,
+    UNDEFINED,
+    Coding,
+    Unusual,
+    head,
 )
+from ingest.frame_rescale import settled
+from ingest.pixel_header import NUMBERS, PIXELS, PixelHeader, header_of
 from ingest.undecodable import UndecodableError, damaged
 
 

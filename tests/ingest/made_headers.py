@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from ingest.fast_frames import LONG_VRS, UNDEFINED
+from ingest.elements import LONG_VRS, UNDEFINED
 from ingest.fast_header import PER_FRAME_GROUPS, SHARED_GROUPS
 from ingest.fast_values import CHARACTER_SET, CHARSET_VRS
 from ingest.tags import KEYWORDS, PRIVATE_TAGS

@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 
 from ingest import fast_header, fast_values, header, slow_header, tags, vendors
-from ingest.fast_values import Unusual
+from ingest.elements import Unusual
 from study.records import Instance, Reason
 
 SOAK = int(os.environ.get("DICOM2CLIP_SOAK", "0"))
