@@ -21,7 +21,7 @@ from ingest.pixels import read_volume
 from ingest.plan import ShardTask, StudyTask
 from ingest.rules import judge_voxels
 from ingest.supervise import USUAL_LIMITS, Limits, Supervised, child_of_thread
-from ingest.undecodable import UndecodableError
+from ingest.undecodable import rejection_of
 from ingest.volume import straighten
 from shards.writer import ShardWriter
 from study import private
@@ -149,17 +149,8 @@ def _scans(
                 yield ScanFailure(task.study_uid, number, *verdict)
                 continue
             scans = to_grid(straighten(voxels, plan), plan.modality, grid, intensity)
-        except UndecodableError as error:
-            yield ScanFailure(task.study_uid, number, error.reason, error.detail)
-            continue
-        except OSError:
-            raise  # the disk, not the file: the shard stays uncommitted and is tried again
-        except MemoryError:
-            yield ScanFailure(task.study_uid, number, Reason.TOO_LARGE, "out of memory")
-            continue
-        except Exception as error:  # whatever a header can still do to us costs one scan
-            detail = f"{type(error).__name__}: {error}"[:200]
-            yield ScanFailure(task.study_uid, number, Reason.UNDECODABLE_PIXELS, detail)
+        except Exception as error:  # the disk's are raised: the shard is tried again
+            yield ScanFailure(task.study_uid, number, *rejection_of(error))
             continue
         if not scans:
             yield ScanFailure(task.study_uid, number, Reason.INTENSITY_CONSTANT, "")

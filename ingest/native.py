@@ -27,7 +27,7 @@ from ingest.geometry import native_affine, tilt_deg
 from ingest.pixels import read_volume, ready
 from ingest.rules import judge_voxels
 from ingest.supervise import Limits, Supervised
-from ingest.undecodable import UndecodableError
+from ingest.undecodable import rejection_of
 from study.records import Rejection, ScanPlan
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -156,16 +156,20 @@ def write_volumes(
 
 def write_volume(item: NamedPlan, out: Path, decoder: Supervised) -> Written:
     """Write one volume; its row of volumes.parquet, or why there is none. Raises OSError."""
-    plan = item.plan
     try:
-        voxels = decoder.call(read_volume, plan, "keep")
-    except UndecodableError as error:
-        return Rejection(error.reason, error.detail)
-    verdict = judge_voxels(voxels)
-    if verdict is not None:
-        return verdict
-    affine = nifti_affine(plan)
-    save(out / item.name, voxels, affine, plan.slice_spacing_mm)
+        voxels = decoder.call(read_volume, item.plan, "keep")
+        verdict = judge_voxels(voxels)
+        if verdict is not None:
+            return verdict
+        affine = nifti_affine(item.plan)
+        save(out / item.name, voxels, affine, item.plan.slice_spacing_mm)
+    except Exception as error:
+        return rejection_of(error)
+    return _row(item, voxels, affine)
+
+
+def _row(item: NamedPlan, voxels: np.ndarray, affine: np.ndarray) -> dict[str, Any]:
+    plan = item.plan
     y_mm, x_mm = plan.pixel_spacing_mm
     orientation = (*plan.row_direction, *plan.column_direction)
     return {

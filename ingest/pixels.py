@@ -140,7 +140,9 @@ def digests(place: Place) -> list[str]:
         with open_image(place) as image:
             found = [_digest(image, frame, place) for frame in range(image.num_frames)]
             return found or [_undecodable(place, 0)]
-    except (UndecodableError, OSError):
+    except MemoryError:
+        raise
+    except Exception:  # as in `undecodable.rejection_of`; the disk's too: it is only not compared
         return [_undecodable(place, 0)]
 
 

@@ -5,7 +5,7 @@ In: a `Reason`. Out: an exception that keeps it, also on its way from one proces
 
 from __future__ import annotations
 
-from study.records import Reason
+from study.records import Reason, Rejection
 
 
 class UndecodableError(Exception):
@@ -18,6 +18,18 @@ class UndecodableError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
+
+
+def rejection_of(error: Exception) -> Rejection:
+    """What an error in the making of one volume means: whatever a header can still do to us costs
+    that volume. Raises OSError itself: it is the disk's fault, and another time all may be well."""
+    if isinstance(error, OSError):
+        raise error
+    if isinstance(error, UndecodableError):
+        return Rejection(error.reason, error.detail)
+    if isinstance(error, MemoryError):
+        return Rejection(Reason.TOO_LARGE, "out of memory")
+    return Rejection(Reason.UNDECODABLE_PIXELS, f"{type(error).__name__}: {error}"[:200])
 
 
 def damaged(detail: str) -> UndecodableError:

@@ -14,7 +14,7 @@ from dicom_files import CORONAL, make_series, save
 from typer.testing import CliRunner
 
 from dicom2clip import app
-from ingest import ledger
+from ingest import ledger, native
 from ingest.explain import MEANINGS
 from study.errors import UserError
 from study.records import Reason
@@ -178,6 +178,24 @@ def test_a_truncated_file_costs_its_scan_and_exit_3(source: Path, tmp_path: Path
 
 
 # ------------------------------------------------------------------ explain
+
+
+def test_whatever_goes_wrong_with_a_volume_costs_that_volume(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_volume = native.save
+
+    def odd(file: Path, *rest: Any) -> None:
+        if file.name.startswith("1.2.1"):
+            raise ValueError("nobody thought of this")
+        save_volume(file, *rest)
+
+    monkeypatch.setattr("ingest.native.save", odd)
+    code, text = command("nifti", "--json", str(source), str(tmp_path / "out"))
+    assert code == 3
+    facts = json.loads(text)
+    assert facts["ledger"]["by_reason"]["UNDECODABLE_PIXELS"] == 7
+    assert facts["volumes"] == len(volumes(tmp_path / "out")) > 0
 
 
 def test_every_reason_has_words() -> None:
