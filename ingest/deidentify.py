@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import re
 import secrets
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from ingest.values import completed_years
 from study import private
 from study.errors import UserError
 from study.records import Instance, ScanPlan
@@ -94,16 +94,13 @@ def patient_of(key: bytes, images: Sequence[Instance], study_uid: str) -> str:
 
 
 def age_years(text: str) -> int | None:
-    """PatientAge (PS3.5 AS: 034Y, 018M, 006W, 003D) in years; over 89 becomes 90.
+    """PatientAge in completed years; over 89 becomes 90.
 
     >>> age_years("034Y"), age_years("103Y"), age_years("018M"), age_years("old")
     (34, 90, 1, None)
     """
-    match = re.fullmatch(r"(\d{3})([DWMY])", text)
-    if not match:
-        return None
-    years = int(int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]])
-    return min(years, 90)
+    years = completed_years(text)
+    return None if years is None else min(years, 90)
 
 
 def sex_code(text: str) -> str:

@@ -38,9 +38,9 @@ from shards.writer import committed, discard_uncommitted, finish_dataset
 from study import private
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
+from study.quantities import size_bytes
 from study.records import Instance, Reason, Rejection
 from study.runlog import RunLog, provenance
-from study.sections import size_bytes
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(stage, done, all); stages are "crawl" and "shards"."""

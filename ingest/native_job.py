@@ -22,8 +22,9 @@ from ingest.selection import with_lists
 from ingest.studies import group_studies
 from ingest.supervise import limits_of
 from study.errors import UserError
+from study.quantities import size_bytes
 from study.records import Instance
-from study.sections import Ingest, size_bytes
+from study.sections import Ingest
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(stage, done, all); stages are "crawl" and "volumes"."""

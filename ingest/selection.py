@@ -15,12 +15,10 @@ from datetime import date
 from pathlib import Path
 
 from ingest.tags import IMAGE_CLASSES
+from ingest.values import completed_years
 from study.errors import UserError
 from study.records import Instance, Reason, Rejection
 from study.sections import Select
-
-YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
-"""Units of PatientAge (DICOM PS3.5, VR AS) in years."""
 
 
 def modality(instance: Instance, select: Select) -> str:
@@ -49,7 +47,7 @@ def age(instance: Instance, select: Select) -> str:
     if select.age_years is None:
         return ""
     low, high = select.age_years
-    years = _whole_years(instance.patient_age)
+    years = completed_years(instance.patient_age)
     if years is not None and (low is None or low <= years) and (high is None or years <= high):
         return ""
     return f"age_years: {instance.patient_age or 'not given'}"
@@ -127,16 +125,6 @@ def _listed(key: str, file: str, inline: tuple[str, ...]) -> tuple[str, ...]:
     if not found:
         raise UserError(f"ingest.select.{key}: {file} lists nothing; give one value a line")
     return tuple(dict.fromkeys([*inline, *found]))
-
-
-def _whole_years(text: str) -> int | None:
-    """PatientAge in completed years.
-
-    >>> _whole_years("045Y"), _whole_years("018M"), _whole_years("old")
-    (45, 1, None)
-    """
-    match = re.fullmatch(r"(\d{3})([DWMY])", text.strip())
-    return int(int(match[1]) * YEARS[match[2]]) if match else None
 
 
 def _day(text: str) -> date | None:

@@ -35,8 +35,9 @@ import psutil
 
 from ingest.child import DONE, NO_MEMORY, READY
 from ingest.undecodable import UndecodableError
+from study.quantities import size_bytes
 from study.records import Reason
-from study.sections import IngestSpeed, size_bytes
+from study.sections import IngestSpeed
 
 Result = TypeVar("Result")
 

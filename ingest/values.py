@@ -8,6 +8,7 @@ what is missing or malformed. Source: DICOM PS3.5 6.2 (value representations).
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Protocol
 
 from pydicom.multival import MultiValue
@@ -60,6 +61,20 @@ def numbers(value: Any, count: int) -> Any:
         return None
     numbers = tuple(n for n in (number(v) for v in value) if n is not None)
     return numbers if len(numbers) == count else None
+
+
+YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
+"""Units of an age in years."""
+
+
+def completed_years(age: str) -> int | None:
+    """An age (VR AS: 034Y, 018M, 006W, 003D) in completed years.
+
+    >>> completed_years("045Y"), completed_years("018M"), completed_years("old")
+    (45, 1, None)
+    """
+    match = re.fullmatch(r"(\d{3})([DWMY])", age.strip())
+    return int(int(match[1]) * YEARS[match[2]]) if match else None
 
 
 def spacing(value: Any) -> tuple[float, float] | None:
