@@ -2,13 +2,15 @@
 
 In: a function and what it is to be called with. Out: its results in order; where a call broke the
 child or a limit, what `failed` makes of the reason. The idea: all calls go to the child as one;
-only when that breaks are they made one by one, to find the one that did it. Headers need this as
-much as pixels: a general parser takes minutes over some megabytes of zeros in a sequence.
+only when that breaks are they made one by one, to find the one that did it: there alone a second
+try counts, as every try may cost all of a limit. Headers need this as much as pixels: a general
+parser takes minutes over some megabytes of zeros in a sequence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from ingest.supervise import Supervised
@@ -30,11 +32,9 @@ def each(
     `function` must be picklable and give the same result when it is called again. An
     UndecodableError of its own counts as a breach does; other exceptions are raised.
     """
-    try:
-        return child.call(_all, function, list(arguments))
-    except UndecodableError as error:
-        if len(arguments) == 1:
-            return [failed(arguments[0], Rejection(error.reason, error.detail))]
+    if len(arguments) > 1:
+        with suppress(UndecodableError):
+            return child.call(_all, function, list(arguments), tries=1)
     results = []
     for argument in arguments:
         try:

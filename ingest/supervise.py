@@ -104,14 +104,15 @@ class Supervised:
             self._child.end()
             self._child = None
 
-    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+    def call(self, function: Callable[..., Result], *arguments: Any, tries: int = 2) -> Result:
         """function(*arguments), which must be picklable, as its result must be.
 
         Raises what the function raises; UndecodableError with DECODE_CRASH, DECODE_TIMEOUT or
-        DECODE_MEMORY after a second breach; OSError where no child can be started.
+        DECODE_MEMORY when the last of the `tries` was a breach; OSError where no child can be
+        started.
         """
         request = pickle.dumps((function, arguments), 5)
-        for is_last in (False, True):
+        for tried in range(1, tries + 1):
             if self._child is None or not self._child.is_alive():
                 self.close()
                 self._child = _Child(self._limits)
@@ -119,7 +120,7 @@ class Supervised:
                 is_result, value = self._child.ask(request)
             except _BreachError as breach:
                 self.close()
-                if is_last:
+                if tried == tries:
                     raise UndecodableError(breach.reason, breach.detail) from None
                 continue
             except BaseException:

@@ -227,6 +227,17 @@ def test_many_calls_at_the_price_of_one(shared: Supervised) -> None:
     assert found == [0, Reason.DECODE_CRASH, 20]
 
 
+def test_a_breach_among_many_is_tried_once_there_and_twice_alone(
+    shared: Supervised, tmp_path: Path
+) -> None:
+    """Every try may cost all of a limit."""
+    for count, tries in ((1, 2), (3, 3)):
+        books = [str(tmp_path / f"{count}.{n}") for n in range(count)]
+        found = guarded.each(shared, victims.noted_and_fatal, books, lambda book, why: why.reason)
+        assert found == [Reason.DECODE_CRASH] * count
+        assert len(Path(books[0]).read_bytes()) == tries
+
+
 def test_a_thread_keeps_its_child() -> None:
     one = child_of_thread(LIMITS)
     assert child_of_thread(LIMITS) is one
