@@ -162,8 +162,8 @@ def _as_volume_or_archive(
     place: Place, rows: list[Instance], settings: CrawlSettings
 ) -> tuple[list[Instance], str | None]:
     """Rows of a file as DICOM, or as a volume; and, where it is neither, what archive it is."""
-    if rows[0].reason is not Reason.NOT_DICOM:
-        return rows, None
+    if rows[0].reason is not Reason.NOT_DICOM or rows[0].detail:
+        return rows, None  # DICOM, or it is known what it is: a fifo must not even be opened
     root = settings.root_of(place.path)
     volumes = read_volume_header(place, root, settings.volume_files)
     if volumes:
@@ -258,7 +258,7 @@ def _all_files(folders: Sequence[str]) -> list[str]:
 
 
 def walk(folder: str) -> Iterator[str]:
-    """Paths of all files below a folder; links to folders are not followed.
+    """Paths of all files below a folder, and of links to folders, which are not followed.
 
     Raises UserError for a folder that cannot be read: what is in it would be missing in silence.
     """
@@ -268,7 +268,8 @@ def walk(folder: str) -> Iterator[str]:
 
     for root, names, files in os.walk(folder, onerror=refuse):
         names.sort()
-        for name in sorted(files):
+        links = [name for name in names if os.path.islink(os.path.join(root, name))]
+        for name in sorted([*files, *links]):
             yield os.path.join(root, name)
 
 

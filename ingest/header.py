@@ -9,6 +9,8 @@ groups).
 
 from __future__ import annotations
 
+import os
+import stat
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +28,13 @@ from ingest.values import integer
 from ingest.vendors import mosaic_facts
 from study.records import Instance, Reason, Rejection
 
+SPECIAL_FILES = {
+    stat.S_IFIFO: "a fifo",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+"""What a folder may hold that is no file; it is never opened."""
 _FAST = True
 """Tests turn it off to hold both ways of reading against each other."""
 
@@ -58,11 +67,14 @@ def _opened(
     try:
         place = place.measured()
         if place.size() <= 0:
-            return _failed(place, Reason.TRUNCATED, "the file is empty")
+            return _empty(place)
         with place.open() as stream:
             return read(stream, place)
+    except IsADirectoryError:
+        return _failed(place, Reason.NOT_DICOM, "a link to a folder; links are not followed")
     except OSError as error:
-        return _failed(place, Reason.UNREADABLE, type(error).__name__)
+        of_pydicom = f": {error}"[:180] if error.errno is None else ""  # not the system's
+        return _failed(place, Reason.UNREADABLE, type(error).__name__ + of_pydicom)
     except EOFError as error:
         return _failed(place, Reason.TRUNCATED, str(error))
     except TooLarge as error:
@@ -71,6 +83,14 @@ def _opened(
         return _failed(place, Reason.DECODE_MEMORY, "for its header")
     except Exception as error:  # pydicom raises what its input makes it raise
         return _failed(place, Reason.UNREADABLE, f"{type(error).__name__}: {error}"[:200])
+
+
+def _empty(place: Place) -> list[Instance]:
+    """The row of a file without bytes. What may block who opens it has none, by its size."""
+    kind = stat.S_IFMT(os.stat(place.file).st_mode)
+    if kind in SPECIAL_FILES:
+        return _failed(place, Reason.NOT_DICOM, SPECIAL_FILES[kind])
+    return _failed(place, Reason.TRUNCATED, "the file is empty")
 
 
 def _failed(place: Place, reason: Reason, detail: str = "") -> list[Instance]:

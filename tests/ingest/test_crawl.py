@@ -7,6 +7,7 @@ import io
 import os
 import random
 import shutil
+import socket
 import stat
 import tarfile
 import zipfile
@@ -181,6 +182,29 @@ def test_names_that_are_not_utf8_are_read(tmp_path: Path, reads: list[str]) -> N
     reads.clear()
     assert run.crawl() == rows
     assert reads == []
+
+
+def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
+    """Opening a fifo without a writer would block for ever."""
+    run = Run(tmp_path)
+    tree(run.source)
+    os.mkfifo(run.source / "fifo.nii")
+    with socket.socket(socket.AF_UNIX) as server, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(run.source)  # the name of a socket has a hundred characters at most
+        server.bind("socket")
+    (run.source / "null").symlink_to(os.devnull)
+    (run.source / "loop").symlink_to("loop")
+    (run.source / "elsewhere").symlink_to(run.source / "a")
+    found = {Path(row.path).name: (row.reason, row.detail) for row in run.crawl()}
+    assert found["fifo.nii"] == (Reason.NOT_DICOM, "a fifo")
+    assert found["socket"] == (Reason.NOT_DICOM, "a socket")
+    assert found["null"] == (Reason.NOT_DICOM, "a character device")
+    assert found["loop"] == (Reason.UNREADABLE, "OSError")
+    assert found["elsewhere"] == (
+        Reason.NOT_DICOM,
+        "a link to a folder; links are not followed",
+    )
+    assert len(found) == 5 + 7
 
 
 def test_a_member_and_a_file_of_one_path(tmp_path: Path) -> None:

@@ -71,6 +71,17 @@ def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
     assert row.reason is Reason.UNREADABLE
 
 
+def test_what_pydicom_raises_is_not_taken_for_the_systems_errors(tmp_path: Path) -> None:
+    """pydicom raises OSError for a sequence that is cut within an item's header: another try will
+    not read it."""
+    path = tmp_path / "file"
+    sequence = struct.pack("<HH2sHI", 0x0008, 0x1110, b"SQ", 0, 0xFFFFFFFF)
+    path.write_bytes(bytes(128) + b"DICM" + sequence + b"\xfe\xff")
+    [row] = read_header(str(path))
+    assert row.reason is Reason.UNREADABLE
+    assert row.detail.startswith("OSError: No tag to read")
+
+
 def test_rounded_direction_cosines_become_unit_vectors(tmp_path: Path) -> None:
     rounded = (0.9986, 0.0523, 0.0, -0.0523, 0.9986, 0.0)
     [row] = read_header(str(save([make_slice(orientation=rounded)], tmp_path)[0]))
