@@ -9,110 +9,31 @@ import os
 import random
 import signal
 import stat
-import struct
 import subprocess
 import sys
 import tarfile
 import time
-import zipfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_archives import (
+    FILES,
+    FORMS,
+    IN_PLACE,
+    MANY,
+    bytes_of,
+    noise,
+    opened,
+    tar_bytes,
+    verdicts,
+    zip_bytes,
+)
 
 from ingest import archive, members
-from ingest.archive import Contents
 from ingest.spool import CannotUnpackError
 from study.records import Reason, Rejection
-
-MANY = 10**9
-
-
-def tar_bytes(
-    files: Mapping[str, bytes], mode: str = "w:", form: int = tarfile.PAX_FORMAT
-) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode, format=form) as out:  # type: ignore[call-overload]
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            out.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def zip_bytes(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as out:
-        for name, data in files.items():
-            out.writestr(name, data)
-    return buffer.getvalue()
-
-
-class Unseekable(io.BytesIO):
-    """Makes zipfile write data descriptors: sizes after the data."""
-
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, *_: int) -> int:
-        raise io.UnsupportedOperation
-
-
-def streamed_zip_bytes(files: Mapping[str, bytes]) -> bytes:
-    buffer = Unseekable()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as out:
-        for name, data in files.items():
-            out.writestr(name, data)
-    return buffer.getvalue()
-
-
-FORMS: dict[str, Callable[[Mapping[str, bytes]], bytes]] = {
-    "tar": tar_bytes,
-    "tar-gnu": lambda files: tar_bytes(files, form=tarfile.GNU_FORMAT),
-    "tgz": lambda files: tar_bytes(files, "w:gz"),
-    "tbz2": lambda files: tar_bytes(files, "w:bz2"),
-    "txz": lambda files: tar_bytes(files, "w:xz"),
-    "zip-stored": lambda files: zip_bytes(files, zipfile.ZIP_STORED),
-    "zip": zip_bytes,
-    "zip-streamed": streamed_zip_bytes,
-    "zip-after-rubbish": lambda files: b"PK\3\4 rubbish" * 9 + zip_bytes(files),
-}
-IN_PLACE = {"tar", "tar-gnu", "zip-stored"}
-
-
-def noise(count: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(count)
-
-
-FILES = {f"s{n // 4}/{n:03d}.dcm": noise(2000 + n, n) for n in range(12)}
-
-
-def opened(folder: Path, content: bytes, limit: int = MANY) -> tuple[Path, Contents]:
-    """Write an archive, unpack it into folder/out, and list it."""
-    file, out = folder / "archive", folder / "out"
-    file.write_bytes(content)
-    out.mkdir(exist_ok=True)
-    with file.open("rb") as stream:
-        kind = archive.archive_kind(stream, str(file))
-    assert isinstance(kind, str)
-    assert archive.unpack((str(file), kind), str(out), limit) is None
-    found = archive.contents(str(file), str(out), limit)
-    assert found is not None
-    return file, found
-
-
-def bytes_of(file: Path, found: Contents) -> dict[str, bytes]:
-    whole = {True: b"", False: file.read_bytes()}
-    if any(m.in_spool for m in found.members):
-        whole[True] = Path(found.spool).read_bytes()
-    good = [m for m in found.members if m.verdict is None]
-    return {m.name: whole[m.in_spool][m.at : m.at + m.length] for m in good}
-
-
-def verdicts(found: Contents) -> dict[str, Rejection]:
-    return {m.name: m.verdict for m in found.members if m.verdict is not None}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -196,69 +117,12 @@ def test_what_came_before_a_break_is_kept(tmp_path: Path, form: str) -> None:
     assert [v.reason for v in verdicts(found).values()] == [Reason.TRUNCATED]
 
 
-def test_a_tar_cut_between_members_is_truncated_too(tmp_path: Path) -> None:
-    one = tar_bytes({"a": b"x" * 512})
-    _, found = opened(tmp_path, one[:1024])
-    assert found.broken == Rejection(Reason.TRUNCATED, "no end mark")
-    assert [m.name for m in found.members] == ["a"]
-
-
-def test_a_damaged_tar_header_is_not_the_end(tmp_path: Path) -> None:
-    """tarfile takes it for the end, in silence."""
-    content = bytearray(tar_bytes({"a": b"x" * 512, "b": b"y" * 512}))
-    content[1024 + 150] ^= 1
-    _, found = opened(tmp_path, bytes(content))
-    assert found.broken == Rejection(Reason.UNREADABLE, "a damaged header at byte 1024")
-    assert [m.name for m in found.members] == ["a"]
-
-
-def test_a_tar_after_a_tar_is_read(tmp_path: Path) -> None:
-    file, found = opened(tmp_path, tar_bytes({"a": b"1"}) + tar_bytes({"b": b"2"}))
-    assert bytes_of(file, found) == {"a": b"1", "b": b"2"}
-
-
 def test_gzip_in_several_streams(tmp_path: Path) -> None:
     content = tar_bytes(FILES)
     parts = gzip.compress(content[:5000]) + gzip.compress(content[5000:]) + b"\0" * 100
     file, found = opened(tmp_path, parts)
     assert bytes_of(file, found) == FILES
     assert found.broken is None
-
-
-def test_links_and_devices_are_no_files_and_folders_are_nothing(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    kinds = {
-        "symbolic": tarfile.SYMTYPE,
-        "hard": tarfile.LNKTYPE,
-        "device": tarfile.CHRTYPE,
-        "fifo": tarfile.FIFOTYPE,
-        "folder": tarfile.DIRTYPE,
-    }
-    with tarfile.open(fileobj=buffer, mode="w:") as out:
-        for name, kind in kinds.items():
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.linkname, entry.size = kind, "/etc/passwd", 5000  # of the target
-            out.addfile(entry)
-        entry = tarfile.TarInfo("file")
-        entry.size = 3
-        out.addfile(entry, io.BytesIO(b"abc"))
-    file, found = opened(tmp_path, buffer.getvalue())
-    assert bytes_of(file, found) == {"file": b"abc"}
-    assert set(verdicts(found)) == {"symbolic", "hard", "device", "fifo"}
-    assert {v.reason for v in verdicts(found).values()} == {Reason.NOT_DICOM}
-
-
-def test_links_in_a_zip(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as out:
-        link = zipfile.ZipInfo("link")
-        link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
-        out.writestr(link, "/etc/passwd")
-        out.writestr("folder/", "")
-        out.writestr("file", "abc")
-    file, found = opened(tmp_path, buffer.getvalue())
-    assert bytes_of(file, found) == {"file": b"abc"}
-    assert verdicts(found) == {"link": Rejection(Reason.NOT_DICOM, "a symbolic link")}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -298,54 +162,6 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert bytes_of(file, found) == {"caf\\udcff\\udcfe": b"1"}
 
 
-def encrypted_zip() -> bytes:
-    """Two members of which the second has the bit of encryption set, in both of its headers."""
-    content = bytearray(zip_bytes({"plain": b"open" * 50, "secret": b"hidden" * 50}))
-    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
-        second = content.index(signature, content.index(signature) + 1)
-        content[second + flags] |= 1
-    return bytes(content)
-
-
-def test_an_encrypted_zip(tmp_path: Path) -> None:
-    with zipfile.ZipFile(io.BytesIO(encrypted_zip())) as theirs, pytest.raises(RuntimeError):
-        theirs.read("secret")
-    file, found = opened(tmp_path, encrypted_zip())
-    assert bytes_of(file, found) == {"plain": b"open" * 50}
-    assert verdicts(found) == {"secret": Rejection(Reason.UNREADABLE, "encrypted")}
-    assert found.broken == Rejection(Reason.UNREADABLE, "encrypted members")
-
-
-def test_an_unknown_compression_and_a_wrong_checksum(tmp_path: Path) -> None:
-    _, found = opened(tmp_path, zip_bytes({"a": b"x" * 100}, zipfile.ZIP_LZMA))
-    assert verdicts(found) == {"a": Rejection(Reason.UNREADABLE, "compression method 14")}
-    content = bytearray(zip_bytes({"a": b"x" * 100, "b": b"y"}))
-    place = content.index(b"PK\1\2") + 16
-    content[place] ^= 1
-    file, found = opened(tmp_path, bytes(content))
-    assert verdicts(found) == {"a": Rejection(Reason.UNREADABLE, "the checksum is wrong")}
-    assert bytes_of(file, found) == {"b": b"y"}
-
-
-def test_zip64(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as out:
-        for name, data in FILES.items():
-            with out.open(name, "w", force_zip64=True) as stream:
-                stream.write(data)
-    content = buffer.getvalue()
-    file, found = opened(tmp_path, content)
-    assert bytes_of(file, found) == FILES
-    directory = content.rindex(b"PK\5\6")
-    num_bytes, offset = struct.unpack_from("<II", content, directory + 12)
-    record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 12, 12, num_bytes, offset)
-    locator = struct.pack("<4sIQI", b"PK\6\7", 0, directory, 1)
-    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
-    file, found = opened(tmp_path, content[:directory] + record + locator + end)
-    assert bytes_of(file, found) == FILES
-    assert found.broken is None
-
-
 @pytest.mark.parametrize("form", ["tgz", "tbz2", "txz", "zip"])
 def test_bombs_are_counted_while_writing(tmp_path: Path, form: str) -> None:
     content = FORMS[form]({"bomb": b"\0" * 30_000_000})
@@ -359,15 +175,6 @@ def test_bombs_are_counted_while_writing(tmp_path: Path, form: str) -> None:
     assert (
         archive.contents(str(file), str(tmp_path / "out"), MANY) is None
     )  # ... but with more room
-
-
-def test_a_zip_that_lies_about_its_sizes(tmp_path: Path) -> None:
-    content = bytearray(zip_bytes({"bomb": b"\0" * 3_000_000}))
-    for signature, place in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
-        struct.pack_into("<I", content, content.index(signature) + place, 10)
-    _, found = opened(tmp_path, bytes(content), limit=1_000_000)
-    assert found.broken is not None
-    assert found.broken.reason is Reason.TOO_LARGE
 
 
 def test_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
