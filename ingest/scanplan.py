@@ -152,8 +152,8 @@ def _tiled_plan(image: Instance, by: str, rules: Rules) -> ScanPlan | Rejection:
     assert image.orientation is not None
     assert image.position_mm is not None
     assert image.pixel_spacing_mm is not None
-    tiles, across = image.mosaic_tiles, max(1, image.tiles_across)
-    rows, columns = image.rows // across, image.columns // across
+    tiles = image.mosaic_tiles
+    rows, columns = image.rows // _tiles_down(image), image.columns // max(1, image.tiles_across)
     normal = image.slice_normal or normal_of(image.orientation)
     gap = abs(image.spacing_between_slices_mm or image.slice_thickness_mm or 0.0)
     if not gap:
@@ -185,6 +185,15 @@ def _tiled_plan(image: Instance, by: str, rules: Rules) -> ScanPlan | Rejection:
         drift_mm=drift,
         flags=("GANTRY_TILT",) if is_shift(drift, image.pixel_spacing_mm) else (),
     )
+
+
+def _tiles_down(image: Instance) -> int:
+    """Rows of tiles: Siemens fills up a square, United Imaging leaves empty rows out."""
+    square = max(1, image.tiles_across)
+    if not image.tiles_across or "MOSAIC" in image.image_type:
+        return square
+    needed = -(-image.mosaic_tiles // square)
+    return square if image.rows % needed else needed
 
 
 def _dot(one: Vector, other: Vector) -> float:

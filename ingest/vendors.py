@@ -81,7 +81,8 @@ def mosaic_facts(dataset: Source) -> dict[str, Any]:
 
     Siemens gives ImagePositionPatient as if the mosaic were one slice about the same centre: the
     tile's corner lies inwards by half of what the mosaic is larger. UIH lists every tile's own
-    position in (0065,1051). Empty for every other image.
+    position in (0065,1051), and its grid has only as many rows of tiles as it needs. Empty for
+    every other image.
     """
     across, origin, normal, step = 0, None, None, None
     tiles = integer(private(dataset.get, UIH_TILES)) or 0

@@ -73,11 +73,13 @@ def enhanced(
     return ds
 
 
-def tiled(voxels: np.ndarray) -> np.ndarray:
-    """(tiles, rows, columns) as one image of tiles in reading order, in a square."""
+def tiled(voxels: np.ndarray, square: bool = True) -> np.ndarray:
+    """(tiles, rows, columns) as one image of tiles in reading order, in a square (Siemens) or
+    without its empty rows of tiles (United Imaging)."""
     across = int(np.ceil(np.sqrt(len(voxels))))
+    down = across if square else -(-len(voxels) // across)
     rows, columns = voxels.shape[1:]
-    image = np.zeros((across * rows, across * columns), voxels.dtype)
+    image = np.zeros((down * rows, across * columns), voxels.dtype)
     for n, tile in enumerate(voxels):
         y, x = n // across * rows, n % across * columns
         image[y : y + rows, x : x + columns] = tile
@@ -138,9 +140,9 @@ def uih_grid(
     """A United Imaging grid of (tiles, rows, columns): every tile's place is in a private
     sequence."""
     ds = make_slice(
-        tiled(voxels),
+        tiled(voxels, square=False),
         position=positions[0],
-        ImageType=["ORIGINAL", "PRIMARY", "M", "GRID"],
+        ImageType=["ORIGINAL", "PRIMARY", "M", "VFRAME"],
         Manufacturer="UIH",
         **tags,
     )

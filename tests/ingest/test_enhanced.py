@@ -201,14 +201,16 @@ def test_a_mosaic_without_its_private_header_is_no_slice(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("step", [3.0, -3.0])
-def test_uih_grid(step: float, tmp_path: Path) -> None:
-    data = voxels(6, 5, 4)
-    positions = [(-7.0, 2.0, 40.0 + step * n) for n in range(6)]
+@pytest.mark.parametrize("tiles", [6, 9, 20])
+def test_uih_grid(tiles: int, step: float, tmp_path: Path) -> None:
+    """A grid of 20 tiles is 5 wide and 4 high: rows of tiles that would be empty are left out."""
+    data = voxels(tiles, 5, 4)
+    positions = [(-7.0, 2.0, 40.0 + step * n) for n in range(tiles)]
     grouping, _ = grouped([uih_grid(data, positions)], tmp_path)
     [plan] = grouping.plans
     stored = read_volume(plan, "keep")
-    assert stored.shape == (6, 5, 4)
-    for tile in range(6):
+    assert stored.shape == (tiles, 5, 4)
+    for tile in range(tiles):
         [at] = np.flatnonzero([(s == data[tile]).all() for s in stored])
         np.testing.assert_allclose(place_of(plan, (int(at), 0, 0)), positions[tile], atol=1e-6)
 
