@@ -48,7 +48,12 @@ app.add_typer(shards.cli.app, name="shards")
 Name = Annotated[
     str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline in the configuration file.")
 ]
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="File of pipelines.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="File of pipelines; else pipelines.yaml here, or the program's own."
+    ),
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", help="key=value, e.g. train.batch_size=32. May be repeated.")
 ]
@@ -63,7 +68,7 @@ def run(
     stage: Annotated[
         list[str], typer.Option(help="Only this stage: ingest, train or eval. May be repeated.")
     ] = [],
-    config: ConfigFile | None = None,
+    config: ConfigFile = None,
     overrides: Overrides = [],
     as_json: AsJson = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the pipelines and stop.")] = False,
@@ -91,7 +96,7 @@ def run(
 
 @app.command("train")
 def train_command(
-    name: Name, config: ConfigFile | None = None, overrides: Overrides = [], as_json: AsJson = False
+    name: Name, config: ConfigFile = None, overrides: Overrides = [], as_json: AsJson = False
 ) -> None:
     """Train a pipeline's model on its dataset; goes on from the newest checkpoint."""
     run(name, ["train"], config, overrides, as_json)
@@ -99,7 +104,7 @@ def train_command(
 
 @app.command("eval")
 def eval_command(
-    name: Name, config: ConfigFile | None = None, overrides: Overrides = [], as_json: AsJson = False
+    name: Name, config: ConfigFile = None, overrides: Overrides = [], as_json: AsJson = False
 ) -> None:
     """Score a pipeline's newest checkpoint on its benchmarks."""
     run(name, ["eval"], config, overrides, as_json)
@@ -117,7 +122,7 @@ def demo(
             "--control", help="Shuffle the reports between studies first: nothing can be learned."
         ),
     ] = False,
-    config: ConfigFile | None = None,
+    config: ConfigFile = None,
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:

@@ -28,7 +28,12 @@ app = typer.Typer(no_args_is_help=True, help="Look into an ingestion: what becam
 Name = Annotated[
     str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline in the configuration file.")
 ]
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="File of pipelines.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="File of pipelines; else pipelines.yaml here, or the program's own."
+    ),
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", help="key=value, e.g. run=FOLDER. May be repeated.")
 ]
@@ -48,7 +53,7 @@ def _ledger(pipeline: Pipeline) -> list[ledger.LedgerRow]:
 @app.command()
 def status(
     name: Name,
-    config: ConfigFile | None = None,
+    config: ConfigFile = None,
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +80,7 @@ def _print_sums(sums: ledger.LedgerSums) -> None:
 @app.command()
 def failed(
     name: Name,
-    config: ConfigFile | None = None,
+    config: ConfigFile = None,
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:
@@ -109,7 +114,7 @@ def explain(
         Path | None,
         typer.Option("--run", help="Look in this run folder, or OUT of `ingest nifti`."),
     ] = None,
-    config: ConfigFile | None = None,
+    config: ConfigFile = None,
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:

@@ -26,6 +26,10 @@ TASKS_PER_WORKER = 3
 """In flight: enough that no worker waits, few enough that the scheduler stays small
 (distributed#2181)."""
 
+NEVER_PAUSE = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")}
+"""A worker has one task at a time and keeps no results: one that pauses for want of memory gets
+none back, and the job would wait for ever. Beyond the limit it is ended, its task tried again."""
+
 
 class Workers:
     """A dask client that is made on first use and closed at the end."""
@@ -111,17 +115,28 @@ class Workers:
                     ) from None
                 return self._client
             dask.config.set(
-                {"distributed.worker.daemon": False, "distributed.comm.timeouts.connect": "60s"}
+                {
+                    "distributed.worker.daemon": False,
+                    "distributed.comm.timeouts.connect": "60s",
+                    **NEVER_PAUSE,
+                }
             )
-            self._cluster = LocalCluster(
-                n_workers=self._speed.workers or len(os.sched_getaffinity(0)),
-                threads_per_worker=1,
-                memory_limit=self._speed.memory_limit,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-                host="127.0.0.1",
-            )
-            self._client = Client(self._cluster)
+            try:
+                self._cluster = LocalCluster(
+                    n_workers=self._speed.workers or len(os.sched_getaffinity(0)),
+                    threads_per_worker=1,
+                    memory_limit=self._speed.memory_limit,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                    host="127.0.0.1",
+                )
+                self._client = Client(self._cluster)
+            except (RuntimeError, TimeoutError) as error:
+                raise UserError(
+                    f"the workers do not start ({error}); they were ended from outside, or the "
+                    "machine is out of memory: run the same command again, perhaps with fewer "
+                    "ingest.speed.workers"
+                ) from None
         return self._client
 
 

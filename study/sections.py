@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from study.quantities import Age, Day, Fraction, Length, Positive, Size
+from study.quantities import Age, Day, Fraction, Length, Positive, Size, size_bytes
 
 
 class Section(BaseModel):
@@ -191,6 +191,11 @@ class VolumeFiles(Section):
         return pattern
 
 
+LEAST_MEMORY = 500 * 10**6
+"""Bytes: workers with 300 MB start, then die of their first task; with 100 MB they start for
+ever."""
+
+
 class IngestSpeed(Section):
     """What changes only how fast ingestion goes."""
 
@@ -207,6 +212,13 @@ class IngestSpeed(Section):
     as DECODE_TIMEOUT."""
     decode_memory: Size = "6GB"
     """Address space of the decoding process; a volume that needs more, twice, is DECODE_MEMORY."""
+
+    @field_validator("memory_limit", "decode_memory")
+    @classmethod
+    def _room_for_python(cls, text: str) -> str:
+        if size_bytes(text) < LEAST_MEMORY:
+            raise ValueError(f"a process needs {LEAST_MEMORY // 10**6}MB before it reads a file")
+        return text
 
 
 class Ingest(Section):
@@ -249,7 +261,7 @@ class Ingest(Section):
     @field_validator("source", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
+        return ((value,) if value else ()) if isinstance(value, str) else value
 
 
 # -------------------------------------------------------------------------------- shards

@@ -102,6 +102,8 @@ def test_errors_name_the_place(file: Path, old: str, new: str, message: str) -> 
         ("ingest.intensity.mr_percentiles=[0,200]", r"two percentiles from 0 to 100"),
         ("ingest.test_fraction=0.95", r"add up to more than 1"),
         ("ingest.speed.memory_limit=lots", r"memory_limit"),
+        ("ingest.speed.memory_limit=100MB", r"memory_limit: a process needs 500MB"),
+        ("ingest.speed.decode_memory=499 MB", r"decode_memory: a process needs 500MB"),
         ("ingest.source=[1,2]", r"ingest.source"),
         ("dataset.x=1", r"dataset is a value"),
     ],

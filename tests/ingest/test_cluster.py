@@ -1,0 +1,35 @@
+"""Workers that cannot start, or that run short of memory, do not keep the job waiting."""
+
+from __future__ import annotations
+
+import dask
+import distributed
+import pytest
+
+from ingest.cluster import Workers
+from study.errors import UserError
+from study.sections import IngestSpeed
+
+
+def memory_setting(what: str) -> object:
+    """What a worker was started with; a function of the module, so that it can be sent."""
+    return dask.config.get(f"distributed.worker.memory.{what}")
+
+
+def test_a_worker_short_of_memory_is_ended_and_not_paused() -> None:
+    """A paused worker takes no task, and with nothing to give back it stays paused."""
+    with Workers(IngestSpeed(workers=1)) as workers:
+        found = list(workers.ordered(memory_setting, ["target", "spill", "pause", "terminate"]))
+    assert found == [False, False, False, 0.95]
+
+
+def test_workers_that_do_not_start_are_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(**_: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(distributed, "LocalCluster", killed)
+    with (
+        Workers(IngestSpeed(workers=1)) as workers,
+        pytest.raises(UserError, match=r"do not start \(Nanny failed to start\.\)"),
+    ):
+        list(workers.ordered(memory_setting, ["pause"]))
