@@ -23,6 +23,8 @@ ANGLE_TOLERANCE_DEG = 0.1
 SAME_POSITION_MM, SAME_POSITION_FRACTION, SAME_POSITION_MOST_MM = 0.01, 0.02, 0.05
 """Slices nearer than this along the normal, or than this share of the usual gap (up to the most),
 are at one position."""
+JITTER_MM, JITTER_TIMES = 0.2, 10.0
+"""Positions within so many mm are one where the next wider gap is so many times wider."""
 REGULAR_FRACTION, REGULAR_MM = 0.01, 0.01
 """A gap is regular within 1 % of the median gap or 0.01 mm, whichever is more."""
 ROUNDING_MM = 0.055
@@ -50,15 +52,15 @@ def normal_of(orientation: Orientation) -> Vector:
     return (x / length, y / length, z / length)
 
 
-def same_direction(
-    one: Orientation, other: Orientation, tolerance_deg: float = ANGLE_TOLERANCE_DEG
-) -> bool:
-    """True when rows and columns each point the same way within the tolerance."""
-    limit = math.cos(math.radians(tolerance_deg))
-    return (
-        sum(a * b for a, b in zip(one[:3], other[:3], strict=True)) >= limit
-        and sum(a * b for a, b in zip(one[3:], other[3:], strict=True)) >= limit
-    )
+def same_directions(
+    many: np.ndarray, one: Orientation, tolerance_deg: float = ANGLE_TOLERANCE_DEG
+) -> list[int]:
+    """Which of the orientations (n, 6) have rows and columns that each point the same way as those
+    of `one`, within the tolerance."""
+    products = many * np.asarray(one)
+    cosines = np.minimum(products[:, :3].sum(axis=1), products[:, 3:].sum(axis=1))
+    found: list[int] = np.flatnonzero(cosines >= math.cos(math.radians(tolerance_deg))).tolist()
+    return found
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,19 @@ def stack(positions_mm: Sequence[Vector], orientation: Orientation) -> Stack:
 
 
 def _same_position(gaps: np.ndarray) -> np.ndarray:
-    """Which gaps are none: below the tolerance, which grows with the usual gap."""
-    wide = gaps[gaps >= SAME_POSITION_MM]
-    usual = float(np.median(wide)) if len(wide) else 0.0
+    """Which gaps are none: below the tolerance, which grows with the usual gap. Scanners that place
+    every volume of a series a little differently leave gaps of two kinds: none, and a slice."""
+    wide = np.sort(gaps[gaps >= SAME_POSITION_MM])
+    if len(wide) == 0:
+        return gaps < SAME_POSITION_MM
+    usual = float(np.median(wide))
     limit = min(SAME_POSITION_FRACTION * usual, SAME_POSITION_MOST_MM)
+    jumps = np.flatnonzero((wide[1:] >= JITTER_TIMES * wide[:-1]) & (wide[:-1] <= JITTER_MM))
+    if len(jumps):
+        apart = gaps >= wide[jumps[-1] + 1]
+        reach = np.bincount(np.cumsum(apart), weights=np.where(apart, 0.0, gaps))
+        if (reach <= JITTER_MM).all():
+            return ~apart
     return gaps < max(SAME_POSITION_MM, limit)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ingest.stacks import family_of
+from ingest.tags import IMAGE_CLASSES
 from study.records import Instance, Reason, Rejection
 from study.sections import Rules
 
@@ -39,7 +40,10 @@ MAP_WORDS = frozenset(
         "T2_MAP",
         "T2STAR_MAP",
         "R2_MAP",
+        "FAT_FRACTION",
+        "PDFF",
         "SUBTRACTION",
+        "TTEST",
         "PERFUSION_ASL",
         "B0",
         "MASK",
@@ -75,8 +79,13 @@ SCREEN_DESCRIPTIONS = (
 """Parts of a SeriesDescription that say the same."""
 SCREEN_BITS = 8
 """A CT of no more bits holds no HU: it is a picture of one."""
+GREYS = ("MONOCHROME1", "MONOCHROME2", "")
+"""Photometric interpretations of grey images; a missing one with one sample is one, too."""
 PHASE_WORDS = frozenset({"P", "PHASE", "PHASE MAP", "PHASE_MAP", "I", "IMAGINARY", "R", "REAL"})
+PHASE_STARTS = ("P_", "R_", "I_")
+"""Philips: R_FFE is the real part of an FFE."""
 PHASE_COMPONENTS = frozenset({"PHASE", "REAL", "IMAGINARY", "MIXED"})
+ENHANCED_MR = frozenset(uid for uid in IMAGE_CLASSES if uid.endswith((".4.1", ".4.4")))
 LOCALIZER_WORDS = frozenset(
     {"LOCALIZER", "LOCALISER", "LOC", "SCOUT", "AAHSCOUT", "TOPOGRAM", "SURVIEW", "SURVEY"}
 )
@@ -100,10 +109,7 @@ def has_pixels(instance: Instance, rules: Rules) -> Rejection | None:
 
 
 def is_grey(instance: Instance, rules: Rules) -> Rejection | None:
-    if instance.samples_per_pixel != 1 or instance.photometric not in (
-        "MONOCHROME1",
-        "MONOCHROME2",
-    ):
+    if instance.samples_per_pixel != 1 or instance.photometric not in GREYS:
         return Rejection(
             Reason.UNSUPPORTED_PHOTOMETRIC,
             f"{instance.photometric}, {instance.samples_per_pixel} samples",
@@ -128,7 +134,8 @@ def not_localizer(instance: Instance, rules: Rules) -> Rejection | None:
     if instance.is_localizer_plane:
         return Rejection(Reason.LOCALIZER, "GE series plane")
     words = re.findall(r"[A-Z0-9]+", instance.series_description.upper())
-    words += [w for w in re.findall(r"[A-Z0-9]+", instance.protocol_name.upper()) if "AAH" in w]
+    if "AAH" in instance.protocol_name.upper():  # AAHScout, AAHead_Scout
+        words += re.findall(r"[A-Z0-9]+", instance.protocol_name.upper())
     long = tuple(w for w in LOCALIZER_WORDS if len(w) > 3)
     if any(w in LOCALIZER_WORDS or w.endswith(long) for w in words):
         return Rejection(Reason.LOCALIZER, "SeriesDescription")
@@ -170,11 +177,25 @@ def not_map(instance: Instance, rules: Rules) -> Rejection | None:
         for v in values
         if v in MAP_WORDS or (v.endswith(("MAP", "MASK")) and not v.startswith("PHASE"))
     )
+    if _is_perfusion_map(instance, values):
+        found.append("perfusion")
     if instance.bits_stored == 1:
         found.append("one bit")
     return (
         Rejection(Reason.DERIVED_MAP, found[0]) if found and not _kept_map(values, rules) else None
     )
+
+
+def _is_perfusion_map(instance: Instance, values: list[str]) -> bool:
+    """True for differences of labelled and unlabelled images: derived ASL of Siemens, and what
+    Philips calls PERFUSION beside the M of its source images (in enhanced objects, which call both
+    so: of signed values)."""
+    if values[:1] == ["DERIVED"] and "ASL" in values and "MOCO" not in values:
+        return True
+    is_enhanced = instance.sop_class_uid in ENHANCED_MR
+    is_signed = instance.component in PHASE_COMPONENTS if is_enhanced else True
+    is_philips = instance.manufacturer.upper().startswith("PHILIPS")
+    return is_philips and is_signed and values[2:3] == ["PERFUSION"]
 
 
 def not_phase(instance: Instance, rules: Rules) -> Rejection | None:
@@ -184,7 +205,9 @@ def not_phase(instance: Instance, rules: Rules) -> Rejection | None:
     if instance.component in PHASE_COMPONENTS:
         return Rejection(Reason.PHASE_MAP, instance.component)
     values = [t.upper() for t in instance.image_type[2:4]]
-    if values and (values[0] in PHASE_WORDS or "PHASE MAP" in values):
+    if values and (
+        values[0] in PHASE_WORDS or values[0].startswith(PHASE_STARTS) or "PHASE MAP" in values
+    ):
         return Rejection(Reason.PHASE_MAP, "\\".join(values))
     return None
 

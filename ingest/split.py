@@ -112,7 +112,12 @@ def split(cluster: Images) -> list[Part]:
         return [Part([image], "image" if len(cluster) > 1 else "") for image in cluster]
     whole = stack_of(cluster)
     if whole.repeats:
-        return _parted(_in_order(cluster, whole), 0) or [Part(cluster)]
+        placed = _in_order(cluster, whole)
+        for holes in (False, True):  # parts without new holes first
+            parts = _parted(placed, 0, holes or whole.missing > 0)
+            if parts:
+                return parts
+        return [Part(cluster)]
     if whole.usable:
         return (_regular_parts(cluster, whole) if whole.missing else None) or [Part(cluster)]
     return _regular_parts(cluster, whole) or _slabs(cluster, whole) or [Part(cluster)]
@@ -156,25 +161,26 @@ def _in_order(cluster: Images, whole: Stack) -> _Placed:
     return _Placed(cluster, tuple(numbers[n] for n in range(len(cluster))))
 
 
-def _parted(cluster: _Placed, depth: int) -> list[Part] | None:
-    """Parts whose positions are unique, or None where nothing gives them."""
+def _parted(cluster: _Placed, depth: int, holes: bool) -> list[Part] | None:
+    """Parts whose positions are unique, or None where nothing gives them. Slices may be missing in
+    them only if `holes` says so."""
     if cluster.is_unique:
-        return [Part(cluster.images)]
+        return [Part(cluster.images)] if holes or not stack_of(cluster.images).missing else None
     candidates = _candidates(cluster)
     for name, values in candidates:
         parts = cluster.parts(values)
-        if _are_proper(parts, cluster):
+        if _are_proper(parts, cluster, holes):
             return [Part(part.images, name) for part in parts]
     for name, values in _time_clusters(cluster):
         parts = cluster.parts(values)
-        if _are_proper(parts, cluster):
+        if _are_proper(parts, cluster, holes):
             return [Part(part.images, name) for part in parts]
     if depth < MOST_DEPTH:
         for name, values in candidates:
-            nested = _nested(cluster.parts(values), name, cluster, depth)
+            nested = _nested(cluster.parts(values), name, cluster, depth, holes)
             if nested:
                 return nested
-    return _instance_blocks(cluster)
+    return _instance_blocks(cluster, holes)
 
 
 def _candidates(cluster: _Placed) -> list[tuple[str, list[Hashable]]]:
@@ -198,9 +204,9 @@ def _candidates(cluster: _Placed) -> list[tuple[str, list[Hashable]]]:
     return found
 
 
-def _are_proper(parts: list[_Placed], cluster: _Placed) -> bool:
+def _are_proper(parts: list[_Placed], cluster: _Placed, holes: bool) -> bool:
     """True when the parts are stacks that could be volumes of one series: unique positions, sense
-    in their gaps, and not crumbs."""
+    in their gaps, not crumbs, and with slices missing only if `holes` says so."""
     if not all(part.is_unique for part in parts):
         return False
     largest = max(len(part.images) for part in parts)
@@ -211,7 +217,8 @@ def _are_proper(parts: list[_Placed], cluster: _Placed) -> bool:
         return False
     if largest == 1 and cluster.num_positions > 1:
         return False
-    return all(stack_of(part.images).usable for part in big)
+    stacks = [stack_of(part.images) for part in big]
+    return all(s.usable and (holes or not s.missing) for s in stacks)
 
 
 def _time_clusters(cluster: _Placed) -> list[tuple[str, list[Hashable]]]:
@@ -246,20 +253,22 @@ def _seconds(text: str) -> float | None:
     return 3600.0 * hours + 60.0 * minutes + seconds + float(f"0.{fraction or 0}")
 
 
-def _nested(parts: list[_Placed], name: str, cluster: _Placed, depth: int) -> list[Part] | None:
+def _nested(
+    parts: list[_Placed], name: str, cluster: _Placed, depth: int, holes: bool
+) -> list[Part] | None:
     """Parts of parts, where each of the outer ones covers the positions."""
     if any(2 * part.num_positions < cluster.num_positions for part in parts):
         return None
     found: list[Part] = []
     for part in parts:
-        inner = _parted(part, depth + 1)
+        inner = _parted(part, depth + 1, holes)
         if inner is None:
             return None
         found += [Part(p.images, f"{name}, {p.by}" if p.by else name) for p in inner]
     return found
 
 
-def _instance_blocks(cluster: _Placed) -> list[Part] | None:
+def _instance_blocks(cluster: _Placed, holes: bool) -> list[Part] | None:
     """Volumes by InstanceNumber alone: volume after volume, or all times of a slice before the next
     slice.
 
@@ -283,7 +292,7 @@ def _instance_blocks(cluster: _Placed) -> list[Part] | None:
     parts = sorted(
         cluster.parts(values), key=lambda p: min(i.instance_number or 0 for i in p.images)
     )
-    if len(parts) < 2 or not _are_proper(parts, cluster):
+    if len(parts) < 2 or not _are_proper(parts, cluster, holes):
         return None
     return [Part(part.images, "order of instance numbers") for part in parts]
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable
 
-from ingest.geometry import normal_of, same_direction
+import numpy as np
+
+from ingest.geometry import normal_of, same_directions
 from ingest.tags import IMAGE_CLASSES
 from study.records import Instance, Vector
 
@@ -41,16 +43,32 @@ def clusters(images: Images) -> list[Images]:
     for same in by_key.values():
         frames = {i.frame_of_reference_uid for i in same} - {""}
         has_frames = len(frames) < len(same)  # a new one for every image is an anonymiser's work
-        apart: list[Images] = []
-        for image in same:
-            for cluster in apart:
-                if _alike(cluster, image, has_frames):
-                    cluster.append(image)
-                    break
-            else:
-                apart.append([image])
-        found.extend(apart)
+        found.extend(_alike(same, has_frames))
     return found
+
+
+def _alike(images: Images, has_frames: bool) -> list[Images]:
+    """Clusters that agree in orientation, pixel spacing and (`has_frames`) frame of reference."""
+    apart: list[Images] = []
+    known: dict[Hashable, Images] = {}  # of what was seen before, so that few are compared
+    directions = np.empty((64, 6))
+    for image in images:
+        frame = image.frame_of_reference_uid if has_frames else ""
+        facts = (image.orientation, image.pixel_spacing_mm, frame)
+        cluster = known.get(facts)
+        if cluster is None:
+            assert image.orientation is not None
+            near = same_directions(directions[: len(apart)], image.orientation)
+            cluster = next((apart[n] for n in near if _agree(apart[n], image, frame)), None)
+            if cluster is None:
+                cluster = []
+                if len(apart) == len(directions):
+                    directions = np.concatenate([directions, np.empty_like(directions)])
+                directions[len(apart)] = image.orientation
+                apart.append(cluster)
+            known[facts] = cluster
+        cluster.append(image)
+    return apart
 
 
 def _key(image: Instance) -> Hashable:
@@ -65,17 +83,16 @@ def _key(image: Instance) -> Hashable:
     )
 
 
-def _alike(cluster: Images, image: Instance, has_frames: bool) -> bool:
+def _agree(cluster: Images, image: Instance, frame: str) -> bool:
+    """True when pixel spacing and frame of reference (if it counts) are the cluster's."""
     first = cluster[0]
-    assert first.orientation is not None
-    assert image.orientation is not None
     assert first.pixel_spacing_mm is not None
     assert image.pixel_spacing_mm is not None
-    if has_frames and image.frame_of_reference_uid:
+    if frame:
         known = next((i.frame_of_reference_uid for i in cluster if i.frame_of_reference_uid), "")
-        if known not in ("", image.frame_of_reference_uid):
+        if known not in ("", frame):
             return False
-    return same_direction(first.orientation, image.orientation) and all(
+    return all(
         abs(a - b) <= SAME_SPACING * a
         for a, b in zip(first.pixel_spacing_mm, image.pixel_spacing_mm, strict=True)
     )

@@ -13,7 +13,17 @@ from typing import Any
 
 from ingest import siemens
 from ingest.values import Source, frame, integer, is_multi, number, numbers, spacing, text, texts
-from ingest.vendors import b_value, component, direction, private
+from ingest.vendors import (
+    GE_SEQUENCES,
+    GE_SLICES,
+    GE_VARIANT,
+    b_value,
+    component,
+    direction,
+    is_upside_down,
+    private,
+    turned_over,
+)
 
 IMAGE_CLASSES = {
     f"1.2.840.10008.5.1.4.1.1.{tail}": family
@@ -80,6 +90,7 @@ OTHER_KEYWORDS = (
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "ImageType",
+    "ImagesInAcquisition",
     "InstanceNumber",
     "InversionTime",
     "IssuerOfPatientID",
@@ -138,6 +149,10 @@ KEYWORDS = (*IDENTIFYING_KEYWORDS, *OTHER_KEYWORDS, *PIXEL_KEYWORDS, "SpecificCh
 PRIVATE_TAGS = (
     siemens.NUMBER_OF_IMAGES_IN_MOSAIC,
     *siemens.CSA_IMAGE_HEADERS,
+    *GE_SEQUENCES,
+    GE_VARIANT,
+    GE_SLICES,
+    0x00191017,
     0x0019100C,
     0x0019100E,
     0x001910BB,
@@ -159,8 +174,8 @@ PRIVATE_TAGS = (
     0x200510B2,
     0x20051413,
 )
-"""Private elements that they ask for: mosaics, diffusion, complex component and volume number of
-Siemens, GE, UIH and Philips."""
+"""Private elements that they ask for: mosaics, diffusion, complex component, volume number, plane
+and sequence of Siemens, GE, UIH and Philips."""
 
 
 CAPTURE_KEYWORDS = (
@@ -171,8 +186,8 @@ CAPTURE_KEYWORDS = (
     "SecondaryCaptureDeviceManufacturerModelName",
 )
 """Filled where an image was made from a screen, film or paper (the rule of CTP's pixel filter)."""
-GE_LOCALIZER_PLANE = 256
-"""(0027,1035) of a localizer, as dcm2niix reads it."""
+GE_PLANES, GE_LOCALIZER_PLANE = (0x00191017, 0x00271035), 256
+"""Plane of a series (3-plane: a localizer) and of an image, as dcm2niix reads them."""
 MAX_DIMENSIONS = 32
 
 
@@ -204,7 +219,7 @@ def study_facts(dataset: Source) -> dict[str, Any]:
         "burned_in_annotation": text(dataset.get("BurnedInAnnotation")),
         "is_capture": any(text(dataset.get(k)) for k in CAPTURE_KEYWORDS),
         "is_lossy": text(dataset.get("LossyImageCompression")) == "01",
-        "is_localizer_plane": number(private(dataset.get, 0x00271035)) == GE_LOCALIZER_PLANE,
+        "is_localizer_plane": _is_localizer_plane(dataset),
         "bits_stored": integer(dataset.get("BitsStored")),
         "series_time": text(dataset.get("SeriesTime")),
         "patient_position": text(dataset.get("PatientPosition")),
@@ -215,6 +230,12 @@ def study_facts(dataset: Source) -> dict[str, Any]:
             sorted({v for k in IDENTIFYING_KEYWORDS for v in texts(dataset.get(k)) if v})
         ),
     }
+
+
+def _is_localizer_plane(dataset: Source) -> bool:
+    is_ge = text(dataset.get("Manufacturer")).upper().startswith("GE")
+    planes = [number(private(dataset.get, tag)) for tag in GE_PLANES]
+    return is_ge and GE_LOCALIZER_PLANE in planes
 
 
 def image_facts(sources: Sequence[Source]) -> dict[str, Any]:
@@ -229,10 +250,12 @@ def image_facts(sources: Sequence[Source]) -> dict[str, Any]:
                     return value
         return None
 
-    position, orientation = (
-        numbers(first("ImagePositionPatient"), 3),
-        numbers(first("ImageOrientationPatient"), 6),
-    )
+    position = numbers(first("ImagePositionPatient"), 3)
+    orientation = frame(numbers(first("ImageOrientationPatient"), 6))
+    pixel_mm = spacing(first("PixelSpacing"))
+    if is_upside_down(first):
+        rows = integer(first("Rows")) or 0
+        position, orientation = turned_over(position, orientation, pixel_mm, rows)
     return {
         "image_type": tuple(texts(first("FrameType", "ImageType"))),
         "acquisition_number": integer(first("FrameAcquisitionNumber", "AcquisitionNumber")),
@@ -242,8 +265,8 @@ def image_facts(sources: Sequence[Source]) -> dict[str, Any]:
             first("FrameAcquisitionDateTime", "AcquisitionTime", "AcquisitionDateTime")
         ),
         "position_mm": position,
-        "orientation": frame(orientation),
-        "pixel_spacing_mm": spacing(first("PixelSpacing")),
+        "orientation": orientation,
+        "pixel_spacing_mm": pixel_mm,
         "slice_thickness_mm": number(first("SliceThickness")),
         "spacing_between_slices_mm": number(first("SpacingBetweenSlices")),
         "echo_time_ms": number(first("EffectiveEchoTime", "EchoTime")),

@@ -22,11 +22,20 @@ PHILIPS_COMPONENTS = {"M": "MAGNITUDE", "P": "PHASE", "R": "REAL", "I": "IMAGINA
 UIH_TILES, UIH_FRAMES = 0x00651050, 0x00651051
 """United Imaging: number of images in a grid, and a sequence with one item a tile."""
 MAX_TILES = 4096
+GE_SEQUENCES = (0x0019109C, 0x0019109E)
+"""GE: name of the pulse sequence as installed, and its internal name."""
+GE_VARIANT, GE_SLICES = 0x001910B3, 0x0021104F
+"""GE: a number of the sequence's own (user variable 12), and slices in a volume."""
+REVERSED_VOLUMES = {2: 1, 3: 0}
+"""Variants of GE's epi_pepolar in which every other volume is stored with its rows in reverse: odd
+ones (1) or even ones (0). In variant 1 all are."""
 
 
 def component(first: Any) -> str:
     """MAGNITUDE, PHASE, REAL or IMAGINARY: standard tag, GE (0043,102F), Philips (2005,1011);
-    else empty."""
+    else empty. A field map in Hz is REAL."""
+    if _is_field_map(first):
+        return "REAL"
     standard = text(first("ComplexImageComponent")).upper()
     if standard:
         return standard
@@ -34,6 +43,53 @@ def component(first: Any) -> str:
     if ge is not None and 0 <= ge < len(GE_COMPONENTS):
         return GE_COMPONENTS[ge]
     return PHILIPS_COMPONENTS.get(text(private(first, 0x20051011)), "")
+
+
+def _ge_sequence(first: Any) -> str:
+    if not text(first("Manufacturer")).upper().startswith("GE"):
+        return ""
+    return " ".join(text(private(first, tag)) for tag in GE_SEQUENCES).lower()
+
+
+def _is_field_map(first: Any) -> bool:
+    """True for the first volume of GE's B0 mapping series (the second is the magnitude); no other
+    tag tells them apart (dcm2niix#501)."""
+    slices, of, number = (
+        integer(value)
+        for value in (
+            private(first, GE_SLICES),
+            first("ImagesInAcquisition"),
+            first("InstanceNumber"),
+        )
+    )
+    return bool(slices and of and number and number <= slices < of) and (
+        "b0map" in _ge_sequence(first)
+    )
+
+
+def is_upside_down(first: Any) -> bool:
+    """True for images of GE's epi_pepolar that have their rows in reverse, against what
+    ImageOrientationPatient says (dcm2niix#532)."""
+    variant, volume = (
+        integer(private(first, GE_VARIANT)),
+        integer(first("TemporalPositionIdentifier")),
+    )
+    if variant in REVERSED_VOLUMES:
+        is_reversed = bool(volume) and volume % 2 == REVERSED_VOLUMES[variant]  # type: ignore[operator]
+    else:
+        is_reversed = variant == 1
+    return is_reversed and "epi_pepolar" in _ge_sequence(first)
+
+
+def turned_over(
+    position: Vector | None, orientation: Any, pixel_mm: tuple[float, float] | None, rows: int
+) -> tuple[Vector | None, Any]:
+    """Place of the first voxel and orientation of an image whose rows are stored in reverse."""
+    if position is None or orientation is None or pixel_mm is None:
+        return position, orientation
+    reach = (rows - 1) * pixel_mm[0]
+    x, y, z = (p + reach * c for p, c in zip(position, orientation[3:], strict=True))
+    return (x, y, z), (*orientation[:3], *(-c for c in orientation[3:]))
 
 
 def b_value(first: Any) -> float | None:

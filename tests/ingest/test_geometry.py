@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.geometry import is_tilted, normal_of, same_direction, stack
+from ingest.geometry import is_tilted, normal_of, same_directions, stack
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -21,11 +22,11 @@ def test_normals_are_right_handed() -> None:
 def test_same_direction_within_a_tenth_of_a_degree(degrees: float, same: bool) -> None:
     angle = math.radians(degrees)
     turned = (math.cos(angle), math.sin(angle), 0.0, -math.sin(angle), math.cos(angle), 0.0)
-    assert same_direction(AXIAL, turned) is same
+    assert same_directions(np.array([AXIAL, turned]), AXIAL) == ([0, 1] if same else [0])
 
 
 def test_opposite_directions_differ() -> None:
-    assert not same_direction(AXIAL, (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+    assert same_directions(np.array([(-1.0, 0.0, 0.0, 0.0, 1.0, 0.0)]), AXIAL) == []
 
 
 @given(
@@ -46,6 +47,20 @@ def test_order_and_missing_slices(numbers: list[int], gap: float) -> None:
 
 def test_repeats_are_seen() -> None:
     assert stack([(0, 0, 0), (0, 0, 3), (0, 0, 3.001)], AXIAL).repeats
+
+
+def test_volumes_that_are_placed_a_little_differently_repeat_their_positions() -> None:
+    shifts = [0.0, 0.07, 0.12, 0.03]
+    found = stack([(0, 0, 2.5 * n + shift) for shift in shifts for n in range(6)], AXIAL)
+    assert found.repeats
+    assert found.position_numbers[-1] == 5
+    assert found.gap_mm == pytest.approx(2.38, abs=0.13)
+
+
+def test_thin_slices_on_both_sides_of_a_gap_are_no_repeats() -> None:
+    found = stack([(0, 0, 0.1 * n + (3.0 if n > 9 else 0.0)) for n in range(20)], AXIAL)
+    assert not found.repeats
+    assert found.breaks == (9,)
 
 
 def test_rounding_of_positions_is_no_tilt() -> None:

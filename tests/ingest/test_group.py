@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
 import random
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_instances import AXIAL, CT, group, image, reasons, series
+from made_instances import AXIAL, CT, group, image, reasons, series, volumes
 
 from ingest import ledger
 from ingest.group import evenly, group_study
@@ -127,6 +129,16 @@ def test_two_patients_under_one_study_are_rejected() -> None:
         ({"image_type": ("DERIVED", "SECONDARY", "MPR")}, Reason.DERIVED_SECONDARY),
         ({"image_type": ("DERIVED", "PRIMARY", "DIFFUSION", "FA")}, Reason.DERIVED_MAP),
         ({"image_type": ("ORIGINAL", "PRIMARY", "P", "ND")}, Reason.PHASE_MAP),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "R_FFE", "R", "FFE")}, Reason.PHASE_MAP),
+        ({"image_type": ("DERIVED", "PRIMARY", "ASL", "NORM", "SUB", "TTEST")}, Reason.DERIVED_MAP),
+        ({"image_type": ("DERIVED", "PRIMARY", "ASL", "NORM")}, Reason.DERIVED_MAP),
+        (
+            {"image_type": ("ORIGINAL", "PRIMARY", "PERFUSION"), "manufacturer": "Philips"},
+            Reason.DERIVED_MAP,
+        ),
+        ({"protocol_name": "AAHead_Scout"}, Reason.LOCALIZER),
+        ({"is_localizer_plane": True}, Reason.LOCALIZER),
+        ({"photometric": "PALETTE COLOR"}, Reason.UNSUPPORTED_PHOTOMETRIC),
         ({"photometric": "RGB", "samples_per_pixel": 3}, Reason.UNSUPPORTED_PHOTOMETRIC),
         ({"position_mm": None}, Reason.MISSING_GEOMETRY),
         ({"burned_in_annotation": "YES"}, Reason.BURNED_IN_ANNOTATION),
@@ -137,9 +149,53 @@ def test_rules(facts: dict[str, object], reason: Reason) -> None:
     assert reasons(group(series([0, 3, 6, 9], **facts))) == {reason: 4}
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"image_type": ("DERIVED", "PRIMARY", "M", "ND", "UNI")},
+        {"image_type": ("DERIVED", "PRIMARY", "ASL", "NORM", "MOCO")},
+        {"image_type": ("ORIGINAL", "PRIMARY", "ASL", "NONE")},
+        {"image_type": ("ORIGINAL", "PRIMARY", "M_FFE", "M", "FFE")},
+        {"image_type": ("ORIGINAL", "PRIMARY", "M", "NORM", "DRS", "DIS2D", "DRB", "MFSPLIT")},
+        {"image_type": ("ORIGINAL", "PRIMARY", "W", "W", "DERIVED"), "manufacturer": "Philips"},
+        {
+            "image_type": ("ORIGINAL", "PRIMARY", "PERFUSION", "NONE"),
+            "manufacturer": "Philips",
+            "component": "MAGNITUDE",
+            "sop_class_uid": "1.2.840.10008.5.1.4.1.1.4.1",
+        },
+        {"image_type": ("ORIGINAL", "PRIMARY", "GDC"), "manufacturer": "CANON_MEC"},
+        {"image_type": ()},
+        {"photometric": ""},
+        {"series_description": "t1_fl2d_sag", "protocol_name": "t1_fl2d_sag"},
+        {"series_description": "ALLOCATED SCOUTING"},
+    ],
+)
+def test_scans_that_look_like_none(facts: dict[str, object]) -> None:
+    assert len(group(series([0, 3, 6, 9], **facts)).plans) == 1
+
+
 def test_kept_maps_are_kept() -> None:
     images = series([0, 3, 6, 9], image_type=("DERIVED", "PRIMARY", "DIFFUSION", "ADC"))
     assert len(group(images).plans) == 1
+
+
+@pytest.mark.parametrize("case", ["times", "orientations"])
+def test_a_study_of_many_images_takes_seconds(case: str) -> None:
+    if case == "times":
+        images = volumes(40, [{"echo_time_ms": float(v % 4)} for v in range(250)])
+        count = 250
+    else:
+        turns = [0.01 * n for n in range(3000)]
+        images = [
+            image(n, 3.0 * n, orientation=(1.0, 0, 0, 0, math.cos(a), math.sin(a)))
+            for n, a in enumerate(turns)
+        ]
+        count = 0
+    start = time.process_time()
+    grouping = group(images, max_volumes_per_series=999)
+    assert time.process_time() - start < 10.0
+    assert len(grouping.plans) == count
 
 
 def test_select_counts_what_it_leaves_out() -> None:
