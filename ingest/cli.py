@@ -94,7 +94,7 @@ def failed(
         typer.echo(json.dumps(facts))
         return
     for row in bad:
-        typer.echo(f"{row.reason}  {row.path}  {row.detail}")
+        _say(f"{row.reason}  {row.path}  {row.detail}")
     typer.echo(f"{len(bad)} of {len(rows)} images failed")
 
 
@@ -103,7 +103,8 @@ def explain(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="PATH|SERIES_UID", help="A file, a folder, an archive, or a SeriesInstanceUID."
+            metavar="PATH|SERIES_UID",
+            help="A file, a folder, an archive, or the UID of a series or a study.",
         ),
     ],
     name: Annotated[
@@ -133,7 +134,7 @@ def explain(
             break
     else:
         raise UserError(
-            f"{target} is no file, folder or SeriesInstanceUID in the ledgers of "
+            f"{target} is no file, folder, series or study in the ledgers of "
             f"{', '.join(str(run) for run in ledgers)}"
         )
     paths = {row.path for row in rows[:1000]} if what == "file" else set()
@@ -148,7 +149,13 @@ def explain(
         typer.echo(json.dumps(found.as_json()))
         return
     for line in found.sentences:
-        typer.echo(line)
+        _say(line)
+
+
+def _say(line: str) -> None:
+    """Print a line that stays one: file names and headers may hold line breaks, or what a terminal
+    takes for commands."""
+    typer.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
 
 
 def _instances(run: Path) -> list[Instance]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ingest.geometry import tilt_deg
 from ingest.ledger import LedgerRow
+from ingest.members import escaped
 from ingest.place import MEMBER
 from study.records import Instance, Reason, ScanPlan, Status
 
@@ -57,7 +58,11 @@ MEANINGS: Mapping[Reason, str] = {
 }
 """What every reason says of an image, to complete "rejected: ..."."""
 
+OF_ONE_IMAGE = (Reason.DUPLICATE_INSTANCE, Reason.REDUNDANT_TIMEPOINT)
+"""Reasons whose detail tells images apart: of what it is a copy, which volume it is in."""
 MEMBERS_SHOWN = 5
+DETAILS_SHOWN = 5
+"""Of one reason; where there are more, they are of the single images."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Explanation:
 
     target: str
     what: str
-    """file, folder or series."""
+    """file, folder, series or study."""
     images: int
     by_status: Mapping[str, int]
     by_reason: Mapping[str, int]
@@ -77,11 +82,13 @@ class Explanation:
 
 
 def find(rows: Sequence[LedgerRow], target: str) -> tuple[str, list[LedgerRow]]:
-    """(file, folder or series; its rows). A target is a SeriesInstanceUID, a path, or the end of
-    one; a folder or an archive stands for everything in it."""
-    series = [row for row in rows if row.series_uid == target]
-    if series:
-        return "series", series
+    """(file, folder, series or study; its rows). A target is a UID, a path, or the end of one; a
+    folder or an archive stands for everything in it."""
+    target = escaped(target)
+    for what in ("series", "study"):
+        of_uid = [row for row in rows if target and getattr(row, f"{what}_uid") == target]
+        if of_uid:
+            return what, of_uid
     path = str(Path(target).expanduser().absolute()) if MEMBER not in target else target
     for wanted in dict.fromkeys((target, path)):
         exact = [row for row in rows if row.path == wanted]
@@ -91,8 +98,11 @@ def find(rows: Sequence[LedgerRow], target: str) -> tuple[str, list[LedgerRow]]:
         below = [row for row in rows if row.path.startswith((f"{wanted}/", f"{wanted}{MEMBER}"))]
         if below:
             return "folder", below
-    ends = [row for row in rows if row.path.endswith(f"/{target.lstrip('/')}")]
-    return "file", ends
+    end = f"/{target.strip('/')}"
+    ends = [row for row in rows if row.path.endswith(end)]
+    if ends:
+        return "file", ends
+    return "folder", [row for row in rows if f"{end}/" in row.path or end + MEMBER in row.path]
 
 
 def explain(
@@ -151,9 +161,13 @@ def _about_image(row: LedgerRow, instance: Instance | None) -> list[str]:
 
 def _about_many(rows: Sequence[LedgerRow]) -> list[str]:
     """One line for every way in which images ended, with examples."""
+    details: dict[tuple[Status, Reason | None], set[str]] = defaultdict(set)
+    for row in rows:
+        details[(row.status, row.reason)].add(row.detail)
     groups: dict[tuple[Status, Reason | None, str], list[LedgerRow]] = defaultdict(list)
     for row in rows:
-        detail = "" if row.reason is Reason.DUPLICATE_INSTANCE else row.detail
+        is_many = len(details[(row.status, row.reason)]) > DETAILS_SHOWN
+        detail = "" if is_many or row.reason in OF_ONE_IMAGE else row.detail
         groups[(row.status, row.reason, detail)].append(row)
     lines = []
     for (status, reason, detail), members in sorted(groups.items(), key=lambda g: -len(g[1])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,43 @@ def test_explain_a_file_a_series_a_folder(source: Path, tmp_path: Path) -> None:
     assert json.loads(text)["by_status"] == {"used": 14}
     _, text = command("explain", str(source), *where)
     assert "28 images used" in text
-    with pytest.raises(UserError, match="no file, folder or SeriesInstanceUID"):
+    with pytest.raises(UserError, match="no file, folder, series or study"):
         command("explain", "1.9.9", *where)
     with pytest.raises(UserError, match="no ledger"):
         command("explain", "1.9.9", "--run", str(tmp_path))
+
+
+def test_explain_a_study_and_the_end_of_a_folders_path(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command("nifti", str(source), str(out))
+    study = volumes(out)[0]["study_uid"]
+    _, text = command("explain", study, "--json", "--run", str(out))
+    assert json.loads(text)["what"] == "study"
+    assert json.loads(text)["images"] == len(list(source.rglob("*.dcm")))
+    _, text = command("explain", "in/mask/", "--json", "--run", str(out))
+    assert (json.loads(text)["what"], json.loads(text)["images"]) == ("folder", 7)
+
+
+def test_odd_names_are_found_and_stay_on_their_line(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    names = [b"two\nlines", b"\x1b[31mred", b"\xff latin"]
+    for name in names:
+        with open(os.fsencode(source) + b"/" + name, "wb") as file:
+            file.write(b"neither")
+    command("nifti", str(source), str(out))
+    for name in names:
+        target = os.fsdecode(os.fsencode(source) + b"/" + name)
+        _, text = command("explain", target, "--run", str(out))
+        assert "rejected: it is not DICOM" in text
+        assert text.count("\n") == 1
+        assert "\x1b" not in text
+
+
+def test_a_folder_of_many_faults_is_told_in_few_lines(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for number, file in enumerate(sorted((source / "mr").iterdir())):
+        file.write_bytes(file.read_bytes()[: -2 - 2 * number])
+    command("nifti", str(source), str(out))
+    _, text = command("explain", str(source / "mr"), "--run", str(out))
+    assert "7 images rejected: the file ends before its data do (TRUNCATED)" in text
+    assert text.count("rejected") == 1
