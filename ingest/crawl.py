@@ -196,8 +196,7 @@ def _unpack_all(
     except CannotUnpackError as error:
         raise UserError(
             f"cannot unpack archives of ingest.source into {settings.unpacked}: {error.strerror}; "
-            "make room there (or put the run folder elsewhere: --set run=FOLDER), then run the "
-            "same command again"
+            "make room there, or write elsewhere, then run the same command again"
         ) from None
 
 

@@ -248,7 +248,7 @@ def _convert(
         progress("shards", finished, total)
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(missing)} shards could not be written:\n  "
+            f"{len(failed)} of {len(missing)} shards could not be written to {dataset}:\n  "
             + "\n  ".join(failed)
             + "\nThe others are. Run the same command again when the cause is gone."
         )

@@ -13,11 +13,12 @@ import gzip
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,8 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 HEADER_BYTES = 352
 """NIfTI-1: 348 of the header and four that say that no extension follows."""
 GZIP_LEVEL = 1
+PARTIAL = ".partial"
+"""Ending of a file that is being written."""
 
 Written = dict[str, Any] | Rejection
 """The row of a volume that was written, or why there is none."""
@@ -212,8 +215,7 @@ def save(file: Path, voxels: np.ndarray, affine: np.ndarray, slice_spacing_mm: f
     header.set_zooms((x_mm, y_mm, slice_spacing_mm))
     header.set_xyzt_units("mm")
     header["vox_offset"] = HEADER_BYTES
-    partial = file.with_name(file.name + ".partial")
-    with open(partial, "wb") as raw:
+    with _replacing(file) as raw:
         if file.suffix == ".gz":
             with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as stream:
                 stream.write(header.binaryblock + bytes(4))
@@ -221,11 +223,25 @@ def save(file: Path, voxels: np.ndarray, affine: np.ndarray, slice_spacing_mm: f
         else:
             raw.write(header.binaryblock + bytes(4))
             raw.write(np.ascontiguousarray(voxels).data)
-    os.replace(partial, file)
+
+
+@contextmanager
+def _replacing(file: Path) -> Iterator[BinaryIO]:
+    """A stream whose bytes become `file` when the block ends well. Nothing is left of it else, and
+    what the disk refuses is said with the file's name."""
+    partial = file.with_name(file.name + PARTIAL)
+    try:
+        with open(partial, "wb") as stream:
+            yield stream
+        os.replace(partial, file)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            raise OSError(error.errno, error.strerror, str(file)) from None
+        raise
 
 
 def write_table(file: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write volumes.parquet."""
-    partial = file.with_suffix(".parquet.partial")
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), partial, compression="zstd")
-    os.replace(partial, file)
+    with _replacing(file) as stream:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), stream, compression="zstd")

@@ -80,13 +80,23 @@ def _convert(
 
 
 def _check(source: Path, out: Path) -> None:
+    if not source.is_dir():
+        raise UserError(
+            f"SRC: {source} {'is not a folder' if source.exists() else 'does not exist'}"
+        )
     if out == source or out in source.parents or source in out.parents:
         raise UserError(f"SRC and OUT must be apart; found {source} and {out}")
     if out.exists() and not out.is_dir():
         raise UserError(f"OUT: {out} is not a folder")
     is_ours = (out / "ledger.parquet").exists()
-    if out.is_dir() and not is_ours and any(file.name != UNPACKED for file in out.iterdir()):
+    if out.is_dir() and not is_ours and any(_is_strange(file.name) for file in out.iterdir()):
         raise UserError(f"OUT: {out} holds other files; give a new or empty folder")
+
+
+def _is_strange(name: str) -> bool:
+    """Whether a file is none that a conversion leaves when it is killed before the ledger is
+    written."""
+    return name != UNPACKED and not name.endswith(native.PARTIAL)
 
 
 def _discard_old(out: Path, names: set[str]) -> None:
@@ -94,7 +104,7 @@ def _discard_old(out: Path, names: set[str]) -> None:
     written."""
     for file in out.iterdir():
         is_volume = file.name.endswith((".nii", ".nii.gz")) and file.name not in names
-        if is_volume or file.name.endswith(".partial"):
+        if is_volume or file.name.endswith(native.PARTIAL):
             file.unlink()
 
 

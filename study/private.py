@@ -27,7 +27,7 @@ def private_folder(folder: Path) -> None:
 @contextmanager
 def replacing(file: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes become `file` when the block ends well; an exception leaves the old
-    file."""
+    file. What the disk refuses is said with the file's name."""
     partial = file.with_name(file.name + ".partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
@@ -35,8 +35,10 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
         partial.replace(file)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            raise OSError(error.errno, error.strerror, str(file)) from None
         raise
 
 

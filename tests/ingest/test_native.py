@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 from pathlib import Path
@@ -155,6 +157,7 @@ def test_wrong_sources(place: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=message):
         command("nifti", str(tmp_path / place), str(tmp_path / "out"))
+    assert place == "empty" or not (tmp_path / "out").exists()
 
 
 def test_wrong_outputs(source: Path, tmp_path: Path) -> None:
@@ -167,6 +170,35 @@ def test_wrong_outputs(source: Path, tmp_path: Path) -> None:
         command("nifti", str(source), str(other))
     with pytest.raises(UserError, match=r"rules\.min_slice"):
         command("nifti", str(source), str(tmp_path / "out"), "--set", "rules.min_slice=1")
+
+
+def test_what_a_killed_conversion_left_is_no_strangers(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / ".unpacked").mkdir(parents=True)
+    (out / "ledger.parquet.partial").write_bytes(b"half")
+    command("nifti", str(source), str(out))
+    assert {file.suffix for file in out.iterdir()} == {".nii", ".parquet"}
+
+
+def test_a_full_disk_is_named_and_nothing_half_is_left(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def opened(file: Path, mode: str) -> Full:
+        file.touch()
+        return Full()
+
+    command("nifti", str(source), str(tmp_path / "out"))
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").glob("*.nii")}
+    monkeypatch.setattr("ingest.native.open", opened, raising=False)
+    result = CliRunner().invoke(app, ["ingest", "nifti", str(source), str(tmp_path / "out")])
+    assert isinstance(result.exception, OSError)
+    assert result.exception.filename in {str(tmp_path / "out" / name) for name in before}
+    assert not list((tmp_path / "out").glob("*.partial"))
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").glob("*.nii")} == before
 
 
 def test_a_truncated_file_costs_its_scan_and_exit_3(source: Path, tmp_path: Path) -> None:
