@@ -19,8 +19,7 @@ def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_the_old_file_and_names_it(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     private.write_text(file, "old")
-    with pytest.raises(OSError, match="keys") as raised, private.replacing(file) as stream:
-        stream.write(b"new")
+    with pytest.raises(OSError, match="keys") as raised, private.replacing(file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(file))
     assert [path.name for path in tmp_path.iterdir()] == ["keys"]
