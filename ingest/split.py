@@ -29,6 +29,10 @@ MOST_STRAYS = 0.1
 """Share of images that may be left over in parts of less than half the size of the largest."""
 MOST_DEPTH = 4
 """Discriminators within each other at most."""
+HOLES, SHORT = 1, 2
+LENIENCIES = (0, HOLES, SHORT)
+"""What is tried in turn: parts without missing slices; with; and with volumes of less than half the
+size of the largest."""
 LEAST_PART = 3
 """Positions in every part, where a stack is parted though its positions do not repeat."""
 
@@ -113,8 +117,8 @@ def split(cluster: Images) -> list[Part]:
     whole = stack_of(cluster)
     if whole.repeats:
         placed = _in_order(cluster, whole)
-        for holes in (False, True):  # parts without new holes first
-            parts = _parted(placed, 0, holes or whole.missing > 0)
+        for leniency in LENIENCIES:
+            parts = _parted(placed, 0, leniency)
             if parts:
                 return parts
         return [Part(cluster)]
@@ -161,26 +165,26 @@ def _in_order(cluster: Images, whole: Stack) -> _Placed:
     return _Placed(cluster, tuple(numbers[n] for n in range(len(cluster))))
 
 
-def _parted(cluster: _Placed, depth: int, holes: bool) -> list[Part] | None:
-    """Parts whose positions are unique, or None where nothing gives them. Slices may be missing in
-    them only if `holes` says so."""
+def _parted(cluster: _Placed, depth: int, leniency: int) -> list[Part] | None:
+    """Parts whose positions are unique, or None where nothing gives them."""
     if cluster.is_unique:
-        return [Part(cluster.images)] if holes or not stack_of(cluster.images).missing else None
+        is_whole = leniency >= HOLES or not stack_of(cluster.images).missing
+        return [Part(cluster.images)] if is_whole else None
     candidates = _candidates(cluster)
     for name, values in candidates:
         parts = cluster.parts(values)
-        if _are_proper(parts, cluster, holes):
+        if _are_proper(parts, cluster, leniency):
             return [Part(part.images, name) for part in parts]
     for name, values in _time_clusters(cluster):
         parts = cluster.parts(values)
-        if _are_proper(parts, cluster, holes):
+        if _are_proper(parts, cluster, leniency):
             return [Part(part.images, name) for part in parts]
     if depth < MOST_DEPTH:
         for name, values in candidates:
-            nested = _nested(cluster.parts(values), name, cluster, depth, holes)
+            nested = _nested(cluster.parts(values), name, cluster, depth, leniency)
             if nested:
                 return nested
-    return _instance_blocks(cluster, holes)
+    return _instance_blocks(cluster, leniency)
 
 
 def _candidates(cluster: _Placed) -> list[tuple[str, list[Hashable]]]:
@@ -204,21 +208,33 @@ def _candidates(cluster: _Placed) -> list[tuple[str, list[Hashable]]]:
     return found
 
 
-def _are_proper(parts: list[_Placed], cluster: _Placed, holes: bool) -> bool:
+def _are_proper(parts: list[_Placed], cluster: _Placed, leniency: int) -> bool:
     """True when the parts are stacks that could be volumes of one series: unique positions, sense
-    in their gaps, not crumbs, and with slices missing only if `holes` says so."""
-    if not all(part.is_unique for part in parts):
-        return False
+    in their gaps, and few images left over."""
     largest = max(len(part.images) for part in parts)
-    big = [part for part in parts if 2 * len(part.images) >= largest]
-    strays = sum(len(part.images) for part in parts) - sum(len(part.images) for part in big)
-    volumes = -(-len(cluster.images) // cluster.num_positions)
-    if strays > MOST_STRAYS * len(cluster.images) or len(big) > 2 * volumes:
+    whole = [part for part in parts if 2 * len(part.images) >= largest]
+    small = [part for part in parts if 2 * len(part.images) < largest]
+    most = 2 * -(-len(cluster.images) // cluster.num_positions)
+    if leniency >= SHORT:
+        whole += [part for part in small if _is_short_stack(part)]
+        small = [part for part in small if not _is_short_stack(part)]
+        most = 2 * max(Counter(cluster.positions).values())
+    strays = sum(len(part.images) for part in small)
+    if strays > MOST_STRAYS * len(cluster.images) or len(whole) > most:
         return False
     if largest == 1 and cluster.num_positions > 1:
         return False
-    stacks = [stack_of(part.images) for part in big]
-    return all(s.usable and (holes or not s.missing) for s in stacks)
+    if not all(part.is_unique for part in (whole if leniency >= SHORT else parts)):
+        return False
+    stacks = [stack_of(part.images) for part in whole]
+    return all(s.usable and (leniency >= HOLES or not s.missing) for s in stacks)
+
+
+def _is_short_stack(part: _Placed) -> bool:
+    """True for a volume of its own beside larger ones: the liver in one phase of an abdomen."""
+    if len(part.images) <= LEAST_PART or not part.is_unique:
+        return False
+    return stack_of(part.images).regular
 
 
 def _time_clusters(cluster: _Placed) -> list[tuple[str, list[Hashable]]]:
@@ -254,21 +270,21 @@ def _seconds(text: str) -> float | None:
 
 
 def _nested(
-    parts: list[_Placed], name: str, cluster: _Placed, depth: int, holes: bool
+    parts: list[_Placed], name: str, cluster: _Placed, depth: int, leniency: int
 ) -> list[Part] | None:
     """Parts of parts, where each of the outer ones covers the positions."""
     if any(2 * part.num_positions < cluster.num_positions for part in parts):
         return None
     found: list[Part] = []
     for part in parts:
-        inner = _parted(part, depth + 1, holes)
+        inner = _parted(part, depth + 1, leniency)
         if inner is None:
             return None
         found += [Part(p.images, f"{name}, {p.by}" if p.by else name) for p in inner]
     return found
 
 
-def _instance_blocks(cluster: _Placed, holes: bool) -> list[Part] | None:
+def _instance_blocks(cluster: _Placed, leniency: int) -> list[Part] | None:
     """Volumes by InstanceNumber alone: volume after volume, or all times of a slice before the next
     slice.
 
@@ -292,7 +308,7 @@ def _instance_blocks(cluster: _Placed, holes: bool) -> list[Part] | None:
     parts = sorted(
         cluster.parts(values), key=lambda p: min(i.instance_number or 0 for i in p.images)
     )
-    if len(parts) < 2 or not _are_proper(parts, cluster, holes):
+    if len(parts) < 2 or not _are_proper(parts, cluster, leniency):
         return None
     return [Part(part.images, "order of instance numbers") for part in parts]
 

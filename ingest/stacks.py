@@ -20,6 +20,8 @@ Images = list[Instance]
 
 SAME_SPACING = 1e-4
 """Relative: pixel spacings that differ by less are the same."""
+JUMP_MM = 20.0
+"""Two slices next to each other that lie so far apart in plane are not of one stack."""
 FEW_SLICES = 4
 """A series of several orientations with fewer positions in each is a localizer."""
 PLANE_SLICES = 15
@@ -43,7 +45,8 @@ def clusters(images: Images) -> list[Images]:
     for same in by_key.values():
         frames = {i.frame_of_reference_uid for i in same} - {""}
         has_frames = len(frames) < len(same)  # a new one for every image is an anonymiser's work
-        found.extend(_alike(same, has_frames))
+        for cluster in _alike(same, has_frames):
+            found.extend(_side_by_side(cluster))
     return found
 
 
@@ -81,6 +84,24 @@ def _key(image: Instance) -> Hashable:
         image.mosaic_tiles,
         tuple(t.upper() for t in image.image_type[:3]),
     )
+
+
+def _side_by_side(cluster: Images) -> list[Images]:
+    """Stacks beside each other, such as both knees: apart by a jump in plane that no tilt makes."""
+    if cluster[0].mosaic_tiles or len(cluster) < 2:
+        return [cluster]
+    positions = np.array([i.position_mm for i in cluster])
+    numbers = np.zeros((2, len(cluster)), np.int64)
+    for n in range(2):
+        orientation = cluster[0].orientation
+        assert orientation is not None
+        along = positions @ np.array(orientation[3 * n : 3 * n + 3])
+        order = np.argsort(along, kind="stable")
+        numbers[n, order[1:]] = np.cumsum(np.diff(along[order]) > JUMP_MM)
+    apart: dict[Hashable, Images] = defaultdict(list)
+    for image, row, column in zip(cluster, *numbers.tolist(), strict=True):
+        apart[row, column].append(image)
+    return list(apart.values())
 
 
 def _agree(cluster: Images, image: Instance, frame: str) -> bool:

@@ -1,10 +1,12 @@
-"""Series that lack slices, or whose slices are not quite where they were a volume ago."""
+"""Series whose volumes are not alike: slices are missing or not quite where they were, volumes are
+short, or lie side by side."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from made_instances import group, image, reasons, volumes
+import pytest
+from made_instances import CT, group, image, reasons, series, volumes
 
 from ingest.group import Grouping
 
@@ -52,4 +54,48 @@ def test_volumes_that_are_not_quite_in_one_place() -> None:
     grouping = group(images, max_volumes_per_series=99)
     assert sizes(grouping) == [6] * 4
     assert split_by(grouping) == {"temporal_position"}
+    assert {p.flags for p in grouping.plans} == {()}
+
+
+CT_FACTS = {"sop_class_uid": CT, "modality": "CT"}
+
+
+def test_a_phase_of_the_liver_alone_is_a_volume_beside_the_abdomen() -> None:
+    abdomen = series([3.0 * n for n in range(100)], acquisition_number=2, **CT_FACTS)
+    liver = series([3.0 * n for n in range(20, 50)], 200, acquisition_number=3, **CT_FACTS)
+    grouping = group(abdomen + liver)
+    assert sizes(grouping) == [30, 100]
+    assert split_by(grouping) == {"acquisition_number"}
+
+
+def test_thick_slices_among_thin_ones() -> None:
+    thin = series([1.0 * n for n in range(100)], slice_thickness_mm=1.0, **CT_FACTS)
+    thick = series([5.0 * n for n in range(20)], 200, slice_thickness_mm=5.0, **CT_FACTS)
+    assert sizes(group(thin + thick)) == [20, 100]
+
+
+def test_an_echo_of_fewer_slices() -> None:
+    images = series([3.0 * n for n in range(30)], echo_time_ms=1.0)
+    assert sizes(group(images + series([15.0, 18.0, 21.0, 24.0], 99, echo_time_ms=9.0))) == [4, 30]
+
+
+def test_slices_that_watch_the_contrast_arrive_cost_only_themselves() -> None:
+    chest = series([3.0 * n for n in range(100)], acquisition_number=3, **CT_FACTS)
+    watched = series([150.0] * 9, 200, acquisition_number=2, **CT_FACTS)
+    grouping = group(chest + watched)
+    assert sizes(grouping) == [100]
+    assert reasons(grouping) == {"POSITIONS_NOT_UNIQUE": 9}
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.3, 1.5, 60.0])
+def test_stacks_side_by_side_are_two_volumes(offset: float) -> None:
+    """Both knees in one series, whether their slices are at the same depths, interleaved, or go
+    on."""
+    images = [
+        image(20 * side + n, 0.0, position_mm=(230.0 * side, 0.0, 3.0 * n + offset * side))
+        for side in range(2)
+        for n in range(20)
+    ]
+    grouping = group(images)
+    assert sizes(grouping) == [20, 20]
     assert {p.flags for p in grouping.plans} == {()}
