@@ -32,9 +32,13 @@ from study.progress import Bars
 STAGES = ("ingest", "train", "eval")
 USER_ERRNOS = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EEXIST", "ENOTDIR", "EISDIR")
+    for name in (
+        *("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EEXIST", "ENOTDIR", "EISDIR"),
+        *("EIO", "ESTALE", "ETIMEDOUT", "ECHILD", "ENOMEM"),
+    )
 }
-"""Errors of the file system that the user must see to: no room, no right, another thing there."""
+"""Errors of the system that the user must see to: no room, no right, another thing there; a disk
+that fails, processes that cannot start."""
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -29,7 +29,7 @@ from ingest.pixels import read_volume, ready
 from ingest.rules import judge_voxels
 from ingest.supervise import Limits, Supervised
 from ingest.undecodable import rejection_of
-from study.records import Rejection, ScanPlan
+from study.records import Reason, Rejection, ScanPlan
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 HEADER_BYTES = 352
@@ -158,9 +158,17 @@ def write_volumes(
 
 
 def write_volume(item: NamedPlan, out: Path, decoder: Supervised) -> Written:
-    """Write one volume; its row of volumes.parquet, or why there is none. Raises OSError."""
+    """Write one volume; its row of volumes.parquet, or why there is none. A file that is gone or
+    unreadable since the crawl costs its volume. Raises OSError for what cannot be written."""
     try:
         voxels = decoder.call(read_volume, item.plan, "keep")
+    except ChildProcessError:
+        raise
+    except OSError as error:
+        return Rejection(Reason.UNREADABLE, type(error).__name__)
+    except Exception as error:
+        return rejection_of(error)
+    try:
         verdict = judge_voxels(voxels)
         if verdict is not None:
             return verdict

@@ -115,7 +115,7 @@ class Supervised:
         for tried in range(1, tries + 1):
             if self._child is None or not self._child.is_alive():
                 self.close()
-                self._child = _Child(self._limits)
+                self._child = _started(self._limits)
             try:
                 is_result, value = self._child.ask(request)
             except _BreachError as breach:
@@ -130,6 +130,14 @@ class Supervised:
                 return value
             raise value
         raise AssertionError("unreachable")
+
+
+def _started(limits: Limits) -> _Child:
+    """A child; a second try where the first was ended from outside while it started."""
+    try:
+        return _Child(limits)
+    except ChildProcessError:
+        return _Child(limits)
 
 
 _of_thread = threading.local()

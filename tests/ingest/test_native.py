@@ -201,6 +201,22 @@ def test_a_full_disk_is_named_and_nothing_half_is_left(
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").glob("*.nii")} == before
 
 
+def test_a_file_that_vanishes_after_the_crawl_costs_its_volume(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_volumes = native.write_volumes
+
+    def late(*arguments: Any) -> Any:
+        (source / "mr" / "0003.dcm").unlink()
+        return write_volumes(*arguments)
+
+    monkeypatch.setattr("ingest.native.write_volumes", late)
+    code, text = command("nifti", "--json", str(source), str(tmp_path / "out"))
+    facts = json.loads(text)
+    assert (code, facts["volumes"]) == (3, 3)
+    assert facts["ledger"]["by_reason"] == {"MASK": 7, "NOT_DICOM": 1, "UNREADABLE": 7}
+
+
 def test_a_truncated_file_costs_its_scan_and_exit_3(source: Path, tmp_path: Path) -> None:
     file = source / "mr" / "0003.dcm"
     file.write_bytes(file.read_bytes()[:-20])

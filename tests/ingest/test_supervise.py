@@ -21,7 +21,7 @@ from ingest import convert, guarded
 from ingest.group import group_study
 from ingest.header import read_header
 from ingest.plan import StudyTask
-from ingest.supervise import KEPT_MEMORY, Limits, Supervised, child_of_thread
+from ingest.supervise import KEPT_MEMORY, Limits, Supervised, _Child, child_of_thread
 from ingest.undecodable import UndecodableError
 from study.records import Reason, Study
 from study.sections import Grid, Intensity, Rules, Select
@@ -217,6 +217,21 @@ def test_a_limit_that_lets_nothing_start_says_so() -> None:
     ):
         child.call(victims.echo, 1)
     assert error.value.errno == errno.ECHILD
+
+
+def test_a_child_that_is_killed_while_it_starts_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, faults = _Child._start, iter([True])
+
+    def killed_once(child: _Child) -> None:
+        if next(faults, False):
+            child._process.kill()
+        start(child)
+
+    monkeypatch.setattr(_Child, "_start", killed_once)
+    with Supervised(LIMITS) as child:
+        assert child.call(victims.echo, 3) == 3
 
 
 def test_many_calls_at_the_price_of_one(shared: Supervised) -> None:
