@@ -36,6 +36,7 @@ from ingest.supervise import limits_of
 from shards.catalog import INFO_FILE, DatasetInfo, read_info
 from shards.writer import committed, discard_uncommitted, finish_dataset
 from study import private
+from study.alone import alone_in
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
 from study.quantities import size_bytes
@@ -66,7 +67,7 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     """Ingest the source of a pipeline into its dataset.
 
     Raises UserError: no source, broken tables, no DICOM in it, a dataset made with other settings
-    or another key, no room to write.
+    or another key, another process at work in the run folder, no room to write.
     """
     run, dataset = Path(pipeline.run), Path(pipeline.dataset)
     refuse_mixed_folders(pipeline)
@@ -77,14 +78,17 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     tables = _load_tables(pipeline)
     shaping = shaping_settings(pipeline)
     refuse_other_settings(dataset, run, shaping)
+    if run.is_dir():
+        with alone_in(run):
+            pass  # better now than after a crawl of hours
     with Workers(pipeline.ingest.speed) as workers:
         instances = _crawl(pipeline, workers, progress)
         private.private_folder(run)
-        key = deidentify.project_key(run / deidentify.KEY_FILE)
-        public = public_settings(shaping, key)
-        refuse_other_key(dataset, key)
-        table.write(run / "instances.parquet", instances)
-        with RunLog(run / "log.jsonl") as log:
+        with alone_in(run), RunLog(run / "log.jsonl") as log:
+            key = deidentify.project_key(run / deidentify.KEY_FILE)
+            public = public_settings(shaping, key)
+            refuse_other_key(dataset, key)
+            table.write(run / "instances.parquet", instances)
             log.event("crawled", files=len({i.path for i in instances}), images=len(instances))
             work = _plan(pipeline, instances, tables, key, fingerprint(public))
             refuse_changed_studies(dataset, work.tasks)

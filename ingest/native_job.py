@@ -21,6 +21,7 @@ from ingest.crawl import crawl
 from ingest.selection import with_lists
 from ingest.studies import group_studies
 from ingest.supervise import limits_of
+from study.alone import alone_in
 from study.errors import UserError
 from study.quantities import size_bytes
 from study.records import Instance
@@ -47,17 +48,18 @@ class Converted:
 def convert(source: Path, out: Path, settings: Ingest, gzip: bool, progress: Progress) -> Converted:
     """Convert all scans below `source` into `out`.
 
-    Raises UserError: a source that is missing or empty, an `out` with other things in it, or either
-    within the other.
+    Raises UserError: a source that is missing or empty, an `out` with other things in it or another
+    process at work, or either within the other.
     """
     source, out = source.resolve(), out.resolve()
     _check(source, out)
     settings = settings.model_copy(update={"select": with_lists(settings.select)})
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        return _convert(source, out, settings, gzip, progress)
-    finally:
-        shutil.rmtree(out / UNPACKED, ignore_errors=True)
+    with alone_in(out):
+        try:
+            return _convert(source, out, settings, gzip, progress)
+        finally:
+            shutil.rmtree(out / UNPACKED, ignore_errors=True)
 
 
 def _convert(

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from dicom_files import make_series, save
 
-from ingest import ledger, plan
+from ingest import job, ledger, plan
 from ingest.job import JobResult, ingest
 from shards.reader import Dataset
 from study.config import Pipeline
@@ -189,6 +190,23 @@ def test_folders_are_not_mixed(
     assert (tmp_path / "mine" / "20240101.tar").read_text() == "precious"
 
 
+def test_a_second_run_at_the_same_time_is_refused(
+    tmp_path: Path, source: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """flock(2) tells open files apart, not processes: one process can play both."""
+    convert, refused = job._convert, []
+
+    def meanwhile(*arguments: Any) -> int:
+        with pytest.raises(UserError, match=r"another process is at work in .*run"):
+            run(pipeline(tmp_path, scheduler))
+        refused.append(True)
+        return convert(*arguments)
+
+    monkeypatch.setattr(job, "_convert", meanwhile)
+    assert run(pipeline(tmp_path, scheduler)).info.num_studies > 0
+    assert refused == [True]
+
+
 def test_what_cannot_be_decoded_is_in_the_ledger(
     tmp_path: Path, source: Path, scheduler: str
 ) -> None:
@@ -291,6 +309,7 @@ KILLED = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+from typing import Any
 from test_job import pipeline, run
 if __name__ == "__main__":
     run(pipeline(Path(sys.argv[2]), workers=1))
