@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -131,6 +133,7 @@ class Workers:
                     host="127.0.0.1",
                 )
                 self._client = Client(self._cluster)
+                self._client.register_worker_callbacks(_leave_ctrl_c)
             except (RuntimeError, TimeoutError) as error:
                 raise UserError(
                     f"the workers do not start ({error}); they were ended from outside, or the "
@@ -149,3 +152,10 @@ class _Indexed:
 
     def __call__(self, pair: tuple[int, Any]) -> tuple[int, Any]:
         return pair[0], self.function(pair[1])
+
+
+def _leave_ctrl_c() -> None:
+    """Have a worker leave Ctrl-C, which a terminal sends to all, to the client, which ends it: the
+    workers' tracebacks would hide what the client says."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

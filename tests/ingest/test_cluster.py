@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import dask
 import distributed
 import pytest
@@ -20,7 +22,9 @@ def test_a_worker_short_of_memory_is_ended_and_not_paused() -> None:
     """A paused worker takes no task, and with nothing to give back it stays paused."""
     with Workers(IngestSpeed(workers=1)) as workers:
         found = list(workers.ordered(memory_setting, ["target", "spill", "pause", "terminate"]))
+        [handler] = workers.ordered(signal.getsignal, [signal.SIGINT])
     assert found == [False, False, False, 0.95]
+    assert handler is signal.SIG_IGN  # a terminal sends Ctrl-C to all; the client ends workers
 
 
 def test_workers_that_do_not_start_are_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
