@@ -7,7 +7,6 @@ Source: Croissant 1.1, mlcommons/croissant docs/croissant-spec-1.1.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from shards import commit
@@ -86,24 +85,20 @@ _INDEX_FIELDS = {
 }
 
 
-def croissant(
-    facts: Mapping[str, Any], dataset: Path, shards: Mapping[int, commit.ShardStats]
-) -> dict[str, Any]:
+def croissant(facts: Mapping[str, Any], shards: Mapping[int, commit.ShardStats]) -> dict[str, Any]:
     """Croissant 1.1 JSON-LD: the files with their hashes, and the record sets of studies and
     members."""
     distribution: list[dict[str, Any]] = []
     for number, stats in sorted(shards.items()):
-        table = commit.parquet_file(dataset, number).name
+        table = commit.parquet_name(number)
         distribution.append(
             _file(table, stats.parquet_bytes, stats.parquet_sha256, "application/x-parquet")
         )
         if stats.tar_bytes:
-            tar = commit.tar_file(dataset, number).name
+            tar = commit.tar_name(number)
             distribution.append(_file(tar, stats.tar_bytes, stats.tar_sha256, "application/x-tar"))
-    tars = [
-        {"@id": commit.tar_file(dataset, n).name} for n, s in sorted(shards.items()) if s.tar_bytes
-    ]
-    tables = [{"@id": commit.parquet_file(dataset, n).name} for n in sorted(shards)]
+    tars = [{"@id": commit.tar_name(n)} for n, s in sorted(shards.items()) if s.tar_bytes]
+    tables = [{"@id": commit.parquet_name(n)} for n in sorted(shards)]
     if tars:
         distribution += [
             _file_set(

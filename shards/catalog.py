@@ -11,16 +11,15 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from shards import allowed, card, commit, files, index, sidecar
+from shards import allowed, card, commit, index, sidecar, store
 from shards.index import SampleRef
 from shards.layout import SCHEMA_VERSION, Record, to_bytes
+from shards.store import LocalStore, Location, Store, store_at
 from study.errors import UserError
 
 INFO_FILE = "dataset.json"
@@ -62,7 +61,7 @@ class DatasetInfo(Record):
 
 
 def finish_dataset(
-    dataset: Path,
+    dataset: Location,
     *,
     fingerprint: str,
     provenance: Mapping[str, str],
@@ -75,11 +74,9 @@ def finish_dataset(
 
     ValueError where a patient is in two splits, or a fact is not on the allow-list.
     """
-    done = {n: s for n, s in commit.committed(dataset).items() if shards is None or n in shards}
-    tables = {
-        n: pq.read_table(commit.parquet_file(dataset, n), schema=sidecar.SCHEMA)
-        for n in sorted(done)
-    }
+    place = store_at(dataset)
+    done = {n: s for n, s in commit.committed(place).items() if shards is None or n in shards}
+    tables = {n: sidecar.read(place, n) for n in sorted(done)}
     every = [sample for n, table in tables.items() for sample in sidecar.samples(table, n)]
     samples = index.latest(every)
     check_splits(samples)
@@ -119,39 +116,40 @@ def finish_dataset(
     known = {key: value for key, value in facts.items() if key != "settings"}
     allowed.refuse_misfits(allowed.misfits(known, allowed.DATASET))
     allowed.refuse_misfits(allowed.setting_misfits(facts["settings"]))
-    dataset.mkdir(parents=True, exist_ok=True)
-    (dataset / INFO_FILE).unlink(missing_ok=True)  # the parts below are replaced one by one
-    index.save(dataset, samples)
-    sizes = {
-        commit.tar_file(dataset, n).name: s.successes
-        for n, s in sorted(done.items())
-        if s.successes
-    }
-    files.write_atomic(dataset / "sizes.json", to_bytes(sizes) + b"\n")
-    croissant = card.croissant(facts, dataset, done)
-    files.write_atomic(
-        dataset / card.CROISSANT_FILE, (json.dumps(croissant, indent=1) + "\n").encode()
-    )
-    files.write_atomic(dataset / card.README_FILE, card.readme(facts).encode())
-    files.write_atomic(
-        dataset / INFO_FILE, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode()
-    )
+    sizes = {commit.tar_name(n): s.successes for n, s in sorted(done.items()) if s.successes}
+    croissant = card.croissant(facts, done)
+    place.remove(INFO_FILE)  # the parts below are replaced one by one
+    index.save(place, samples)
+    store.write(place, "sizes.json", to_bytes(sizes) + b"\n")
+    store.write(place, card.CROISSANT_FILE, (json.dumps(croissant, indent=1) + "\n").encode())
+    store.write(place, card.README_FILE, card.readme(facts).encode())
+    store.write(place, INFO_FILE, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
     return info
 
 
-def read_info(dataset: Path) -> DatasetInfo:
+def is_finished(dataset: Location) -> bool:
+    """Whether there is a `dataset.json`."""
+    return store_at(dataset).size(INFO_FILE) is not None
+
+
+def read_info(dataset: Location) -> DatasetInfo:
     """`dataset.json` of a finished dataset. UserError where there is none, saying what to do."""
-    path = dataset / INFO_FILE
-    if not path.is_file():
-        raise UserError(_why_no_dataset(dataset))
+    place = store_at(dataset)
+    path = f"{place.url}/{INFO_FILE}"
     try:
-        facts = json.loads(path.read_bytes())
+        data = place.read(INFO_FILE)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise UserError(_why_no_dataset(place)) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    try:
+        facts = json.loads(data)
         version = facts["schema_version"]
         if version > SCHEMA_VERSION:
             wanted = f"schema version {version}, this program reads up to {SCHEMA_VERSION}"
             raise UserError(f"{path} has {wanted}: use a newer dicom2clip")
         return DatasetInfo.model_validate(facts)
-    except (ValidationError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is not the dataset.json of a dicom2clip dataset: {error}"
         ) from None
@@ -167,13 +165,13 @@ def check_splits(samples: Iterable[SampleRef]) -> None:
         raise ValueError(f"{len(torn)} patients are in more than one split, {torn[0]} among them")
 
 
-def _why_no_dataset(dataset: Path) -> str:
-    make = "`dicom2clip run PIPELINE --stage ingest`"
-    if not dataset.exists():
-        return f"there is no folder {dataset}; make it with {make}"
-    if not dataset.is_dir():
+def _why_no_dataset(place: Store) -> str:
+    make, dataset = "`dicom2clip run PIPELINE --stage ingest`", place.url
+    if isinstance(place, LocalStore) and place.folder.is_file():
         return f"{dataset} is a file; give the folder that holds {INFO_FILE}"
-    shards = len(commit.committed(dataset))
+    if not place.exists():
+        return f"there is no folder {dataset}; make it with {make}"
+    shards = len(commit.committed(place))
     if shards:
         return (
             f"{dataset} has {shards} finished shards but no {INFO_FILE}: ingestion has not come to "

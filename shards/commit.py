@@ -8,12 +8,19 @@ There is no second book that could disagree with these records.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from shards import allowed, files
+from shards import allowed, store
+from shards.files import is_temporary
 from shards.layout import SCHEMA_VERSION, Record, shard_stem, to_bytes
+from shards.store import Location, Store, store_at
+
+READERS = 8
+"""Commit records read at a time: on a remote store each is a request."""
 
 
 class ShardStats(Record):
@@ -44,76 +51,79 @@ class ShardStats(Record):
     """From opening to commit, wall clock. The only field that may differ between equal runs."""
 
 
-def tar_file(dataset: Path, shard: int) -> Path:
-    return dataset / f"{shard_stem(shard)}.tar"
+def tar_name(shard: int) -> str:
+    return f"{shard_stem(shard)}.tar"
 
 
-def parquet_file(dataset: Path, shard: int) -> Path:
-    return dataset / f"{shard_stem(shard)}.parquet"
+def parquet_name(shard: int) -> str:
+    return f"{shard_stem(shard)}.parquet"
 
 
-def stats_file(dataset: Path, shard: int) -> Path:
-    return dataset / f"{shard_stem(shard)}_stats.json"
+def stats_name(shard: int) -> str:
+    return f"{shard_stem(shard)}_stats.json"
 
 
-def write_record(dataset: Path, stats: ShardStats) -> None:
-    """Commit a shard, whose tar and Parquet file are already on the disk."""
+def write_record(dataset: Store, stats: ShardStats) -> None:
+    """Commit a shard, whose tar and Parquet file are already there."""
     facts = stats.model_dump(mode="json")
     allowed.refuse_misfits(allowed.misfits(facts, allowed.COMMIT))
-    files.write_atomic(stats_file(dataset, stats.shard), to_bytes(facts) + b"\n")
+    store.write(dataset, stats_name(stats.shard), to_bytes(facts) + b"\n")
 
 
-def committed(dataset: Path) -> dict[int, ShardStats]:
+def committed(dataset: Location) -> dict[int, ShardStats]:
     """Shards with a commit record that agrees with the sizes of their tar and Parquet file, by
     number."""
-    done = {}
-    for path in sorted(dataset.glob("*_stats.json")):
-        stats = _whole(dataset, path)
-        if stats is not None:
-            done[stats.shard] = stats
-    return done
+    place = store_at(dataset)
+    sizes = place.sizes()
+    records = [name for name in sizes if _shard_of_part(name, "_stats.json") is not None]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(lambda name: _whole(place, name, sizes), records))
+    return {stats.shard: stats for stats in found if stats is not None}
 
 
-def discard_uncommitted(dataset: Path) -> list[str]:
+def discard_uncommitted(dataset: Location) -> list[str]:
     """Remove what a crash left: temporary files and parts of shards without a commit. Returns their
     names.
 
     Nobody may be writing into the dataset meanwhile: a writer's temporary file looks like a
     left-over one.
     """
-    if not dataset.is_dir():
-        return []
-    done = committed(dataset)
-    keep = {f(dataset, shard) for shard in done for f in (tar_file, parquet_file, stats_file)}
-    gone = []
-    for path in sorted(dataset.iterdir()):
-        part = (
-            path.name.removesuffix("_stats.json")
-            if path.name.endswith("_stats.json")
-            else path.stem
-        )
-        is_part = part.isdigit() and len(part) >= 5 and path.suffix in (".tar", ".parquet", ".json")
-        if files.is_temporary(path) or (is_part and path not in keep):
-            path.unlink()
-            gone.append(path.name)
-    if gone:
-        files.sync_folder(dataset)
+    place = store_at(dataset)
+    keep = {part(shard) for shard in committed(place) for part in PARTS}
+    gone = [
+        name
+        for name in place.sizes()
+        if is_temporary(Path(name)) or (is_part(name) and name not in keep)
+    ]
+    for name in gone:
+        place.remove(name)
     return gone
 
 
-def _whole(dataset: Path, record: Path) -> ShardStats | None:
+PARTS = (tar_name, parquet_name, stats_name)
+"""Names of the files of a shard, in the order in which they are written."""
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of that name belongs to some shard."""
+    endings = (".tar", ".parquet", "_stats.json")
+    return any(_shard_of_part(name, ending) is not None for ending in endings)
+
+
+def _shard_of_part(name: str, ending: str) -> int | None:
+    stem = name.removesuffix(ending)
+    return int(stem) if stem != name and stem.isdigit() and len(stem) >= 5 else None
+
+
+def _whole(place: Store, record: str, sizes: Mapping[str, int]) -> ShardStats | None:
     try:
-        stats = ShardStats.model_validate_json(record.read_bytes())
-    except (ValidationError, OSError):
+        stats = ShardStats.model_validate_json(place.read(record))
+    except (ValidationError, FileNotFoundError):
         return None
-    sizes = {
-        tar_file(dataset, stats.shard): stats.tar_bytes,
-        parquet_file(dataset, stats.shard): stats.parquet_bytes,
+    expected = {
+        tar_name(stats.shard): stats.tar_bytes,
+        parquet_name(stats.shard): stats.parquet_bytes,
     }
-    if record != stats_file(dataset, stats.shard):
+    if record != stats_name(stats.shard):
         return None
-    return stats if all(_size(path) == size for path, size in sizes.items()) else None
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    return stats if all(sizes.get(name, 0) == size for name, size in expected.items()) else None

@@ -11,7 +11,6 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import google_crc32c
@@ -20,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from shards import codec, files, layout, tar
+from shards import codec, commit, layout, tar
+from shards.store import Location, Store, store_at
 
 INDEX_FILE = "index.parquet"
 
@@ -92,12 +92,13 @@ def address_of(member: str, offset: int, payload: bytes) -> Address:
     return Address(member, offset, len(payload), start, shape, dtype, kind, crc32c)
 
 
-def build(dataset: Path, shards: Iterable[int]) -> list[SampleRef]:
+def build(dataset: Location, shards: Iterable[int]) -> list[SampleRef]:
     """Samples of the given shards, from their tars alone.
 
     ValueError where a tar is broken or holds something else than samples; it names tar and member.
     """
-    return [sample for shard in sorted(shards) for sample in _samples_of_tar(dataset, shard)]
+    place = store_at(dataset)
+    return [sample for shard in sorted(shards) for sample in _samples_of_tar(place, shard)]
 
 
 def latest(samples: Iterable[SampleRef]) -> list[SampleRef]:
@@ -108,18 +109,23 @@ def latest(samples: Iterable[SampleRef]) -> list[SampleRef]:
     return sorted(newest.values(), key=lambda s: (s.shard, s.metadata.offset))
 
 
-def save(dataset: Path, samples: Iterable[SampleRef]) -> None:
+def save(dataset: Location, samples: Iterable[SampleRef]) -> None:
     """Write `index.parquet`, rows by shard and offset."""
-    with files.atomic_file(dataset / INDEX_FILE) as stream:
-        pq.write_table(_to_table(samples), stream, compression="zstd")
+    new = store_at(dataset).create(INDEX_FILE)
+    try:
+        pq.write_table(_to_table(samples), new.stream, compression="zstd")
+        new.publish()
+    finally:
+        new.discard()
 
 
-def load(dataset: Path) -> list[SampleRef]:
+def load(dataset: Location) -> list[SampleRef]:
     """Read `index.parquet`, in the order of shard and offset."""
-    return list(_from_table(pq.read_table(dataset / INDEX_FILE, schema=SCHEMA)))
+    with store_at(dataset).open(INDEX_FILE) as stream:
+        return list(_from_table(pq.read_table(stream, schema=SCHEMA)))
 
 
-def disagreements(dataset: Path) -> list[str]:
+def disagreements(dataset: Location) -> list[str]:
     """What `index.parquet` says otherwise than the tars it names; empty when they agree."""
     indexed = load(dataset)
     shards = {sample.shard for sample in indexed}
@@ -128,52 +134,52 @@ def disagreements(dataset: Path) -> list[str]:
     for sample in indexed:
         actual = found.get((sample.shard, sample.key))
         if actual is None:
-            problems.append(f"{layout.shard_stem(sample.shard)}.tar: {sample.key} is not there")
+            problems.append(f"{commit.tar_name(sample.shard)}: {sample.key} is not there")
         elif actual != sample:
             problems.append(
-                f"{layout.shard_stem(sample.shard)}.tar: {sample.key} lies or reads otherwise"
+                f"{commit.tar_name(sample.shard)}: {sample.key} lies or reads otherwise"
             )
     known = {sample.key for sample in indexed}
     missing = [sample for sample in found.values() if sample.key not in known]
-    problems += [f"{layout.shard_stem(s.shard)}.tar: {s.key} is not in the index" for s in missing]
+    problems += [f"{commit.tar_name(s.shard)}: {s.key} is not in the index" for s in missing]
     return problems
 
 
-def _samples_of_tar(dataset: Path, shard: int) -> Iterator[SampleRef]:
-    path = dataset / f"{layout.shard_stem(shard)}.tar"
-    with path.open("rb") as stream:
-        walk = tar.members(path)
+def _samples_of_tar(place: Store, shard: int) -> Iterator[SampleRef]:
+    file = commit.tar_name(shard)
+    with place.open(file) as stream:
+        walk = tar.members(stream, file)
         member = next(walk, None)
         while member is not None:
-            key, scan = _parsed(path, member)
+            key, scan = _parsed(file, member)
             if scan is not None:
-                raise ValueError(f"{path}, member {member.name}: no {key}.json comes before it")
-            metadata, payload = _read(path, stream, member)
+                raise ValueError(f"{file}, member {member.name}: no {key}.json comes before it")
+            metadata, payload = _read(file, stream, member)
             meta = json.loads(payload)
             scans: list[Address] = []
             member = next(walk, None)
-            while member is not None and _parsed(path, member) == (key, len(scans)):
-                scans.append(_read(path, stream, member)[0])
+            while member is not None and _parsed(file, member) == (key, len(scans)):
+                scans.append(_read(file, stream, member)[0])
                 member = next(walk, None)
             if meta.get("key") != key or len(scans) != len(meta.get("scans", ())):
-                raise ValueError(f"{path}, study {key}: {len(scans)} scans, its metadata differs")
+                raise ValueError(f"{file}, study {key}: {len(scans)} scans, its metadata differs")
             yield SampleRef(key, meta["patient"], meta["split"], shard, metadata, tuple(scans))
 
 
-def _parsed(path: Path, member: tar.Member) -> tuple[str, int | None]:
+def _parsed(file: str, member: tar.Member) -> tuple[str, int | None]:
     try:
         return layout.parse_member(member.name)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{file}: {error}") from None
 
 
-def _read(path: Path, stream: BinaryIO, member: tar.Member) -> tuple[Address, bytes]:
+def _read(file: str, stream: BinaryIO, member: tar.Member) -> tuple[Address, bytes]:
     stream.seek(member.offset)
     payload = stream.read(member.length)
     try:
         return address_of(member.name, member.offset, payload), payload
     except ValueError as error:
-        raise ValueError(f"{path}, member {member.name}: {error}") from None
+        raise ValueError(f"{file}, member {member.name}: {error}") from None
 
 
 def _first_bytes(payload: bytes, kind: str) -> bytes:

@@ -10,27 +10,24 @@ be called from many threads at once.
 from __future__ import annotations
 
 import json
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from shards import codec, commit, index, layout, sidecar
 from shards.catalog import DatasetInfo, read_info
 from shards.index import Address, SampleRef
+from shards.source import Source, source_of
+from shards.store import Location, Store, store_at
 from study.errors import UserError
 from study.records import Study
 
-MAX_OPEN_SHARDS = 128
-"""Descriptors kept open; the usual limit of a process is 1024."""
+READ_TRIES = 3
+"""Readings of a member before its bytes are called wrong: a truncated answer passes."""
 
 
 class CorruptSample(Exception):
@@ -49,29 +46,38 @@ class CorruptSample(Exception):
 class Dataset:
     """A finished dataset, opened for random access. Make one with `Dataset.open`."""
 
-    def __init__(self, path: Path, info: DatasetInfo, samples: list[SampleRef]) -> None:
-        self.path = path
+    def __init__(
+        self, store: Store, info: DatasetInfo, samples: list[SampleRef], source: Source
+    ) -> None:
+        self.store = store
         self.info = info
         self._samples = samples
-        self._shards: OrderedDict[int, _OpenShard] = OrderedDict()
-        self._lock = threading.Lock()
+        self._source = source
 
     @classmethod
-    def open(cls, path: str | Path) -> Dataset:
-        """Open the dataset in folder `path`. UserError where there is no finished one, saying what
-        to run."""
-        folder = Path(path)
-        info = read_info(folder)
+    def open(cls, location: Location, source: Source | None = None) -> Dataset:
+        """Open the dataset in a folder or at a URL; `source` is where its members' bytes come from
+        if not plainly from there (see `cache`).
+
+        UserError where there is no finished one, saying what to run.
+        """
+        store = store_at(location)
+        info = read_info(store)
         try:
-            samples = index.load(folder)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{folder / index.INDEX_FILE} cannot be read: {error}") from None
+            samples = index.load(store)
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{store.url}/{index.INDEX_FILE} cannot be read: {error}") from None
         if len(samples) != info.num_studies:
             raise UserError(
-                f"{folder}: {index.INDEX_FILE} has {len(samples)} studies, dataset.json says "
-                f"{info.num_studies}; run the ingestion again, it writes both anew"
+                f"{store.url}: {index.INDEX_FILE} has {len(samples)} studies, dataset.json says "
+                f"{info.num_studies}; `dicom2clip shards repair` writes both anew"
             )
-        return cls(folder, info, samples)
+        return cls(store, info, samples, source or source_of(store))
+
+    @property
+    def path(self) -> str:
+        """Folder or URL, for messages and commands."""
+        return self.store.url
 
     def samples(self, split: str | None = None) -> list[SampleRef]:
         """Samples of a split, or all, in the order of shard and offset."""
@@ -166,8 +172,8 @@ class Dataset:
         `sidecar.SCHEMA`)."""
         columns = [field for field in sidecar.SCHEMA.names if field != "members"]
         tables = []
-        for shard in sorted(commit.committed(self.path)):
-            table = pq.read_table(commit.parquet_file(self.path, shard), columns=columns)
+        for shard in sorted(commit.committed(self.store)):
+            table = sidecar.read(self.store, shard, columns)
             tables.append(table.append_column("shard", pa.array([shard] * len(table), pa.int32())))
         if tables:
             return pa.concat_tables(tables)
@@ -180,7 +186,7 @@ class Dataset:
         return len(self._samples)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Dataset, (self.path, self.info, self._samples)
+        return Dataset, (self.store, self.info, self._samples, self._source)
 
     def _read_raw(self, ref: SampleRef, address: Address, out: np.ndarray, check: bool) -> None:
         header = np.empty(address.array_offset, np.uint8)
@@ -189,69 +195,47 @@ class Dataset:
             raise self._corrupt(
                 ref, address, f"{address.length} bytes do not hold {out.dtype} {out.shape}"
             )
-        self._fill(ref, address, [header, data])
-        if check:
-            self._check(ref, address, google_crc32c.extend(google_crc32c.value(header), data))
+        self._read(ref, address, [header, data], check)
 
     def _payload(self, ref: SampleRef, address: Address, check: bool) -> np.ndarray:
         payload = np.empty(address.length, np.uint8)
-        self._fill(ref, address, [payload])
-        if check:
-            self._check(ref, address, google_crc32c.value(payload))
+        self._read(ref, address, [payload], check)
         return payload
 
-    def _fill(self, ref: SampleRef, address: Address, buffers: list[np.ndarray]) -> None:
-        """Read the member into buffers, one after the other."""
-        shard = self._open_shard(ref, address)
-        views = [buffer.data for buffer in buffers if len(buffer)]
-        offset = address.offset
-        while views:
-            count = os.preadv(shard.descriptor, views, offset)
-            if count == 0:
-                end = address.offset + address.length
-                raise self._corrupt(
-                    ref, address, f"the shard ends at byte {offset}, before {end}: truncated"
-                )
-            offset += count
-            while views and count >= len(views[0]):
-                count -= len(views.pop(0))
-            if count:
-                views[0] = views[0][count:]
+    def _read(
+        self, ref: SampleRef, address: Address, buffers: list[np.ndarray], check: bool
+    ) -> None:
+        """Read the member into buffers, one after the other; again where its bytes are missing or
+        wrong."""
+        name = commit.tar_name(ref.shard)
+        for tries_left in reversed(range(READ_TRIES)):
+            problem = self._try(name, address, buffers, check)
+            if not problem:
+                return
+            self._source.forget(name, address.offset, address.length)
+            if not tries_left:
+                raise self._corrupt(ref, address, problem)
 
-    def _open_shard(self, ref: SampleRef, address: Address) -> _OpenShard:
-        with self._lock:
-            shard = self._shards.get(ref.shard)
-            if shard is None:
-                try:
-                    shard = _OpenShard(commit.tar_file(self.path, ref.shard))
-                except FileNotFoundError:
-                    raise self._corrupt(ref, address, "the shard is missing") from None
-                self._shards[ref.shard] = shard
-                if len(self._shards) > MAX_OPEN_SHARDS:
-                    self._shards.popitem(last=False)
-            self._shards.move_to_end(ref.shard)
-            return shard
-
-    def _check(self, ref: SampleRef, address: Address, found: int) -> None:
-        if found != address.crc32c:
-            raise self._corrupt(
-                ref, address, f"crc32c is {found:08x}, the index says {address.crc32c:08x}"
-            )
+    def _try(self, name: str, address: Address, buffers: list[np.ndarray], check: bool) -> str:
+        """What is wrong with the bytes that were read; empty where they are right."""
+        try:
+            count = self._source.fill(name, address.offset, [buffer.data for buffer in buffers])
+        except FileNotFoundError:
+            return "the shard is missing"
+        except OSError as error:
+            return f"it cannot be read: {error}"
+        if count < address.length:
+            end, expected = address.offset + count, address.offset + address.length
+            return f"the shard ends at byte {end}, before {expected}: truncated"
+        found = 0
+        for buffer in buffers if check else ():
+            found = google_crc32c.extend(found, buffer)
+        if check and found != address.crc32c:
+            return f"crc32c is {found:08x}, the index says {address.crc32c:08x}"
+        return ""
 
     def _corrupt(self, ref: SampleRef, address: Address, problem: str) -> CorruptSample:
-        return CorruptSample(commit.tar_file(self.path, ref.shard).name, ref.key, address, problem)
-
-
-class _OpenShard:
-    """A descriptor that closes when its last user lets go: one that falls out of the cache may
-    still be read from."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+        return CorruptSample(commit.tar_name(ref.shard), ref.key, address, problem)
 
 
 def _rebuild_error(message: str, facts: dict[str, Any]) -> CorruptSample:

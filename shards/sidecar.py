@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from shards import allowed
+from shards import allowed, commit
 from shards.index import ADDRESS_FIELDS, Address, SampleRef, address_from_row, address_row
+from shards.store import Store
 from study.records import Reason, Status
 
 _SCAN = pa.struct(
@@ -99,6 +101,13 @@ def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
         named = {name: dict(row[name] or ()) for name in ("num_sentences", "labels")}
         allowed.refuse_misfits(allowed.misfits({**row, **named}, allowed.TABLE))
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+
+
+def read(dataset: Store, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table of a committed shard, or some of its columns."""
+    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    with dataset.open(commit.parquet_name(shard)) as stream:
+        return pq.read_table(stream, columns=columns, schema=schema)
 
 
 def samples(table: pa.Table, shard: int) -> list[SampleRef]:

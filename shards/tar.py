@@ -11,7 +11,6 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 BLOCK = tarfile.BLOCKSIZE
@@ -59,27 +58,27 @@ class TarWriter:
         self.length += len(data)
 
 
-def members(path: Path) -> Iterator[Member]:
+def members(stream: BinaryIO, name: str) -> Iterator[Member]:
     """Members of a tar, in its order, by its headers alone. ValueError where the archive is broken.
 
-    Stricter than tarfile, which takes a damaged header for the end of the archive.
+    `name` is for messages. The caller may move the stream between two members. Stricter than
+    tarfile, which takes a damaged header for the end of the archive.
     """
-    with path.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        offset = 0
-        while True:
-            block = stream.read(BLOCK)
-            if block == _END[:BLOCK]:
-                return
-            try:
-                header = tarfile.TarInfo.frombuf(block, "ascii", "strict")
-            except (tarfile.HeaderError, UnicodeDecodeError) as error:
-                raise ValueError(f"{path}, byte {offset}: not a tar header: {error}") from None
-            if not header.isreg():
-                raise ValueError(f"{path}, byte {offset}: {header.name} is not a plain file")
-            offset += BLOCK
-            yield Member(header.name, offset, header.size)
-            offset += header.size + -header.size % BLOCK
-            if offset > size:
-                raise ValueError(f"{path} ends at byte {size}, within {header.name}: truncated")
-            stream.seek(offset)
+    size = stream.seek(0, os.SEEK_END)
+    offset = 0
+    while True:
+        stream.seek(offset)
+        block = stream.read(BLOCK)
+        if block == _END[:BLOCK]:
+            return
+        try:
+            header = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+        except (tarfile.HeaderError, UnicodeDecodeError) as error:
+            raise ValueError(f"{name}, byte {offset}: not a tar header: {error}") from None
+        if not header.isreg():
+            raise ValueError(f"{name}, byte {offset}: {header.name} is not a plain file")
+        offset += BLOCK
+        yield Member(header.name, offset, header.size)
+        offset += header.size + -header.size % BLOCK
+        if offset > size:
+            raise ValueError(f"{name} ends at byte {size}, within {header.name}: truncated")

@@ -8,15 +8,17 @@ headers, and every member: CRC, decoding, schema.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
+from typing import cast
 
 from shards import commit, layout, tar
 from shards.commit import ShardStats
 from shards.index import SampleRef
 from shards.reader import CorruptSample, Dataset
+from shards.store import Store
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Problem:
 
 def verify_shards(dataset: Dataset) -> Iterator[tuple[int, list[Problem]]]:
     """Every shard's number, as soon as it is read, with its problems."""
-    done = commit.committed(dataset.path)
+    done = commit.committed(dataset.store)
     refs: defaultdict[int, list[SampleRef]] = defaultdict(list)
     for ref in dataset.samples():
         refs[ref.shard].append(ref)
@@ -44,7 +46,7 @@ def verify_shards(dataset: Dataset) -> Iterator[tuple[int, list[Problem]]]:
 
 def shard_numbers(dataset: Dataset) -> list[int]:
     """Shards that are committed or that the index names."""
-    return sorted({*commit.committed(dataset.path), *(ref.shard for ref in dataset.samples())})
+    return sorted({*commit.committed(dataset.store), *(ref.shard for ref in dataset.samples())})
 
 
 def _files(dataset: Dataset, shard: int, stats: ShardStats | None) -> Iterator[Problem]:
@@ -52,12 +54,12 @@ def _files(dataset: Dataset, shard: int, stats: ShardStats | None) -> Iterator[P
         missing = "no commit record that agrees with the sizes of its files"
         yield Problem(layout.shard_stem(shard), missing)
         return
-    files = [(commit.parquet_file(dataset.path, shard), stats.parquet_sha256)]
+    files = [(commit.parquet_name(shard), stats.parquet_sha256)]
     if stats.tar_bytes:
-        files.append((commit.tar_file(dataset.path, shard), stats.tar_sha256))
-    for path, sha256 in files:
-        if _sha256(path) != sha256:
-            yield Problem(path.name, "SHA-256 is not that of the commit record")
+        files.append((commit.tar_name(shard), stats.tar_sha256))
+    for name, sha256 in files:
+        if _sha256(dataset.store, name) != sha256:
+            yield Problem(name, "SHA-256 is not that of the commit record")
 
 
 def _members(
@@ -65,23 +67,25 @@ def _members(
 ) -> Iterator[Problem]:
     """The index and the headers of the tar must tell of the same members; the tar may hold
     superseded samples besides, whose keys the index knows from another shard."""
-    path = commit.tar_file(dataset.path, shard)
-    if not path.exists():
+    file = commit.tar_name(shard)
+    if dataset.store.size(file) is None:
         return
     try:
-        found = {member.name: (member.offset, member.length) for member in tar.members(path)}
+        with dataset.store.open(file) as stream:
+            walk = tar.members(stream, file)
+            found = {member.name: (member.offset, member.length) for member in walk}
         keys = {name: layout.parse_member(name)[0] for name in found}
     except ValueError as error:
-        yield Problem(path.name, str(error))
+        yield Problem(file, str(error))
         return
     for ref in refs:
         for address in (ref.metadata, *ref.scans):
             if found.get(address.member) != (address.offset, address.length):
                 disagree = f"the index and the tar disagree on {address.member}"
-                yield Problem(path.name, f"study {ref.key}: {disagree}")
+                yield Problem(file, f"study {ref.key}: {disagree}")
     for name, key in keys.items():
         if key not in known:
-            yield Problem(path.name, f"member {name} is not in the index")
+            yield Problem(file, f"member {name} is not in the index")
 
 
 def _samples(dataset: Dataset, refs: Sequence[SampleRef]) -> Iterator[Problem]:
@@ -92,6 +96,6 @@ def _samples(dataset: Dataset, refs: Sequence[SampleRef]) -> Iterator[Problem]:
             yield Problem(error.shard, str(error))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sha256(store: Store, name: str) -> str:
+    with store.open(name) as stream:
+        return hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()

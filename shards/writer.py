@@ -11,18 +11,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shards import codec, commit, files, layout, sidecar
+from shards import codec, commit, layout, sidecar, store
 from shards.catalog import finish_dataset
 from shards.commit import ShardStats, committed, discard_uncommitted
 from shards.index import Address, address_of
+from shards.store import Location, store_at
 from shards.tar import TarWriter
 from study.records import Reason, Scan, Study
 
@@ -30,21 +30,23 @@ __all__ = ["ShardStats", "ShardWriter", "committed", "discard_uncommitted", "fin
 
 
 class ShardWriter:
-    """Writes shard number `shard` of the dataset in folder `dataset` (made if missing).
+    """Writes shard number `shard` of the dataset at `dataset`: a folder, made if missing, or a URL.
 
     Use as a context manager: leaving it cleanly commits the shard and replaces one of that number,
     leaving it by an exception removes all traces. `compression` is none or zstd; `content`
     identifies what the shard is made from.
     """
 
-    def __init__(self, dataset: Path, shard: int, compression: str, *, content: str = "") -> None:
+    def __init__(
+        self, dataset: Location, shard: int, compression: str, *, content: str = ""
+    ) -> None:
         if compression not in layout.SUFFIX:
             raise ValueError(
                 f"compression {compression!r} is not one of {', '.join(layout.SUFFIX)}"
             )
         self.stats: ShardStats | None = None
         """The commit record, once the shard is committed."""
-        self._dataset, self._shard, self._content = dataset, shard, content
+        self._dataset, self._shard, self._content = store_at(dataset), shard, content
         self._compression = compression
         self._rows: list[dict[str, Any]] = []
         self._keys: set[str] = set()
@@ -53,10 +55,8 @@ class ShardWriter:
 
     def __enter__(self) -> ShardWriter:
         self._started = time.monotonic()
-        self._dataset.mkdir(parents=True, exist_ok=True)
-        self._temporary = files.temporary_name(commit.tar_file(self._dataset, self._shard))
-        self._stream: BinaryIO = self._temporary.open("xb")
-        self._tar = TarWriter(self._stream)
+        self._new = self._dataset.create(commit.tar_name(self._shard))
+        self._tar = TarWriter(self._new.stream)
         return self
 
     def add(self, study: Study) -> None:
@@ -92,8 +92,7 @@ class ShardWriter:
             if kind is None:
                 self._commit()
         finally:
-            self._stream.close()
-            self._temporary.unlink(missing_ok=True)
+            self._new.discard()
 
     def _claim(self, key: str) -> None:
         assert self._intact, "an earlier study failed half-way; the shard cannot be used any more"
@@ -117,7 +116,6 @@ class ShardWriter:
         assert self._intact, "a study failed half-way and the exception was swallowed"
         used = [row for row in self._rows if row["members"]]
         tar_sha256 = self._tar.finish()
-        files.sync(self._stream)
         table = _parquet_bytes(sidecar.table(self._rows))
         stats = ShardStats(
             shard=self._shard,
@@ -136,16 +134,12 @@ class ShardWriter:
             parquet_sha256=hashlib.sha256(table).hexdigest(),
             seconds=round(time.monotonic() - self._started, 3),
         )
-        target = commit.tar_file(self._dataset, self._shard)
-        commit.stats_file(self._dataset, self._shard).unlink(
-            missing_ok=True
-        )  # no record over foreign bytes
-        files.sync_folder(self._dataset)
+        self._dataset.remove(commit.stats_name(self._shard))  # no record over foreign bytes
         if used:
-            files.publish(self._temporary, target)
+            self._new.publish()
         else:
-            target.unlink(missing_ok=True)
-        files.write_atomic(commit.parquet_file(self._dataset, self._shard), table)
+            self._dataset.remove(commit.tar_name(self._shard))
+        store.write(self._dataset, commit.parquet_name(self._shard), table)
         commit.write_record(self._dataset, stats)
         self.stats = stats
 

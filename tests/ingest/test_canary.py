@@ -75,9 +75,9 @@ def test_every_value_of_the_finished_dataset_is_on_the_allow_list(cage: Path) ->
     assert not [m for row in index for m in allowed.misfits(row, allowed.INDEX)]
     rows: list[dict[str, Any]] = []
     for stats in commit.committed(dataset).values():
-        record = json.loads(commit.stats_file(dataset, stats.shard).read_bytes())
+        record = json.loads((dataset / commit.stats_name(stats.shard)).read_bytes())
         assert not list(allowed.misfits(record, allowed.COMMIT))
-        rows += pq.read_table(commit.parquet_file(dataset, stats.shard)).to_pylist()
+        rows += pq.read_table(dataset / commit.parquet_name(stats.shard)).to_pylist()
     for row in rows:
         named = {name: dict(row[name] or ()) for name in ("labels", "num_sentences")}
         assert not list(allowed.misfits({**row, **named}, allowed.TABLE))

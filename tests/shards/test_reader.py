@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_studies import SHAPE, key_of, make_dataset, study_of, write_shard
 
-from shards import reader
+from shards import source
 from shards.reader import CorruptSample, Dataset
 from study.errors import UserError
 
@@ -37,7 +37,7 @@ def test_scans_come_into_the_buffer(tmp_path: Path, compression: str) -> None:
 def test_many_threads_read_with_few_open_shards(
     tmp_path: Path, compression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "MAX_OPEN_SHARDS", 2)
+    monkeypatch.setattr(source, "MAX_OPEN_FILES", 2)
     make_dataset(tmp_path, compression=compression, shards=6, each=2)
     opened = Dataset.open(tmp_path)
     wanted = [(ref, scan) for ref in opened.samples() for scan in range(2)] * 10

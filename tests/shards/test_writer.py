@@ -38,8 +38,8 @@ def whole_shards(dataset: Path) -> list[int]:
     """Numbers of committed shards, after proving that their bytes are those of their records."""
     for shard, stats in committed(dataset).items():
         found = hashes(dataset)
-        assert found[commit.tar_file(dataset, shard).name] == stats.tar_sha256
-        assert found[commit.parquet_file(dataset, shard).name] == stats.parquet_sha256
+        assert found[commit.tar_name(shard)] == stats.tar_sha256
+        assert found[commit.parquet_name(shard)] == stats.parquet_sha256
         assert len(index.build(dataset, [shard])) == stats.successes
     return sorted(committed(dataset))
 
