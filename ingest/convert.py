@@ -94,7 +94,7 @@ def convert_shard(
     rejected: dict[str, Reason] = {}
     failures: list[ScanFailure] = []
     samples = 0
-    with ShardWriter(Path(dataset), task.shard, compression, content=task.content) as writer:
+    with ShardWriter(dataset, task.shard, compression, content=task.content) as writer:
         for study_task in task.studies:
             study, failed = convert_study(study_task, grid, intensity, limits)
             failures.extend(failed)

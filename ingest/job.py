@@ -33,7 +33,8 @@ from ingest.runfolder import write_run_tables
 from ingest.selection import with_lists
 from ingest.studies import group_studies
 from ingest.supervise import limits_of
-from shards.catalog import INFO_FILE, DatasetInfo, read_info
+from shards.catalog import DatasetInfo, is_finished, read_info
+from shards.store import Store, store_at
 from shards.writer import committed, discard_uncommitted, finish_dataset
 from study import private
 from study.alone import alone_in
@@ -69,7 +70,7 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     Raises UserError: no source, broken tables, no DICOM in it, a dataset made with other settings
     or another key, another process at work in the run folder, no room to write.
     """
-    run, dataset = Path(pipeline.run), Path(pipeline.dataset)
+    run, dataset = Path(pipeline.run), store_at(pipeline.dataset)
     refuse_mixed_folders(pipeline)
     select = with_lists(pipeline.ingest.select)
     pipeline = pipeline.model_copy(
@@ -171,7 +172,7 @@ def _plan(
         for uid, grouping in found.groupings.items()
     ]
     previous = plan.read(run / "plan.parquet")
-    taken = committed(Path(pipeline.dataset))
+    taken = committed(pipeline.dataset)
     tasks = plan.assign(studies, previous, taken, pipeline.shards.studies_per_shard, mark)
     with_scans = [uid for uid, grouping in found.groupings.items() if grouping.plans]
     return _Work(
@@ -187,13 +188,13 @@ def _finish(
     pipeline: Pipeline, work: _Work, key: bytes, public: dict[str, Any], written: int, log: RunLog
 ) -> JobResult:
     """Settle the ledger and, unless nothing changed, write the dataset's books."""
-    run, dataset = Path(pipeline.run), Path(pipeline.dataset)
+    run, dataset = Path(pipeline.run), store_at(pipeline.dataset)
     rows = _with_outcomes(run, dataset, work.tasks, work.rows)
     ledger.write(run / "ledger.parquet", rows)
     done = committed(dataset)
     if not any(stats.successes for stats in done.values()):
         raise UserError(_nothing_usable(rows))
-    if written or not (dataset / INFO_FILE).exists() or read_info(dataset).num_shards != len(done):
+    if written or not is_finished(dataset) or read_info(dataset).num_shards != len(done):
         info = finish_dataset(
             dataset,
             fingerprint=fingerprint(public),
@@ -221,7 +222,7 @@ def _convert(
     Raises UserError, after all others are written, where some could not be: the dataset is then
     unfinished, and the same command goes on.
     """
-    dataset = Path(pipeline.dataset)
+    dataset = store_at(pipeline.dataset)
     discard_uncommitted(dataset)
     done = {shard: stats.content for shard, stats in committed(dataset).items()}
     missing = [task for task in tasks if done.get(task.shard) != task.content]
@@ -230,7 +231,7 @@ def _convert(
     progress("shards", finished, total)
     convert = partial(
         _try_shard,
-        dataset=str(dataset),
+        dataset=dataset.url,
         outcomes=str(Path(pipeline.run) / "outcomes"),
         compression=pipeline.shards.compression,
         grid=pipeline.ingest.grid,
@@ -252,7 +253,7 @@ def _convert(
         progress("shards", finished, total)
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(missing)} shards could not be written to {dataset}:\n  "
+            f"{len(failed)} of {len(missing)} shards could not be written to {dataset.url}:\n  "
             + "\n  ".join(failed)
             + "\nThe others are. Run the same command again when the cause is gone."
         )
@@ -275,7 +276,7 @@ def _try_shard(
 
 
 def _with_outcomes(
-    run: Path, dataset: Path, tasks: Sequence[plan.ShardTask], rows: list[ledger.LedgerRow]
+    run: Path, dataset: Store, tasks: Sequence[plan.ShardTask], rows: list[ledger.LedgerRow]
 ) -> list[ledger.LedgerRow]:
     """The ledger with what conversion found out, from the outcomes of committed shards."""
     scans: dict[tuple[str, int], Rejection] = {}
@@ -286,8 +287,8 @@ def _with_outcomes(
             outcome = ShardOutcome.load(run / "outcomes", task.shard)
             if outcome is None:
                 raise UserError(
-                    f"{run}/outcomes lacks shard {task.shard} of {dataset}: the run folder is not "
-                    "the one that the dataset was made with"
+                    f"{run}/outcomes lacks shard {task.shard} of {dataset.url}: the run folder is "
+                    "not the one that the dataset was made with"
                 )
             scans.update(
                 {(f.study_uid, f.scan): Rejection(f.reason, f.detail) for f in outcome.scans}

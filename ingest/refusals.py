@@ -15,7 +15,8 @@ from typing import Any
 from ingest import deidentify
 from ingest.allowlist import public_settings
 from ingest.plan import ShardTask
-from shards.catalog import INFO_FILE, read_info
+from shards.catalog import is_finished, read_info
+from shards.store import LocalStore, Store, store_at
 from shards.writer import committed
 from study.config import Pipeline
 from study.errors import UserError
@@ -55,26 +56,33 @@ def shaping_settings(pipeline: Pipeline) -> dict[str, Any]:
 def refuse_mixed_folders(pipeline: Pipeline) -> None:
     """Refuse the run within the dataset, either within the source, or a dataset in a folder that
     holds something else."""
-    run, dataset = Path(pipeline.run).resolve(), Path(pipeline.dataset).resolve()
+    run, place = Path(pipeline.run).resolve(), store_at(pipeline.dataset)
     sources = [Path(source).resolve() for source in pipeline.ingest.source]
-    for name, one, other in [
-        ("run and dataset", run, dataset),
-        *(("run and ingest.source", run, source) for source in sources),
-        *(("dataset and ingest.source", dataset, source) for source in sources),
-    ]:
+    pairs = [("run and ingest.source", run, source) for source in sources]
+    if isinstance(place, LocalStore):
+        dataset = place.folder.resolve()
+        pairs += [("dataset and ingest.source", dataset, source) for source in sources]
+        pairs += [("run and dataset", run, dataset)]
+    for name, one, other in pairs:
         if one == other or one in other.parents or other in one.parents:
             raise UserError(f"{name} must be apart; found {one} and {other}")
-    ours = (dataset / INFO_FILE).exists() or (run / SETTINGS_FILE).exists()
-    if dataset.is_dir() and any(dataset.iterdir()) and not ours:
-        raise UserError(f"dataset: {dataset} holds other files; give a new or empty folder")
+    ours = (run / SETTINGS_FILE).exists() or is_finished(place)
+    if not ours and _holds_something(place):
+        raise UserError(f"dataset: {place.url} holds other files; give a new or empty folder")
 
 
-def refuse_other_settings(dataset: Path, run: Path, shaping: dict[str, Any]) -> None:
+def _holds_something(place: Store) -> bool:
+    if isinstance(place, LocalStore):
+        return place.exists() and any(place.folder.iterdir())
+    return bool(place.sizes())
+
+
+def refuse_other_settings(dataset: Store, run: Path, shaping: dict[str, Any]) -> None:
     """A dataset is made with one set of settings; a run that was begun with others is refused."""
-    is_finished = (dataset / INFO_FILE).exists()
-    if (run / SETTINGS_FILE).exists() and (is_finished or committed(dataset)):
+    finished = is_finished(dataset)
+    if (run / SETTINGS_FILE).exists() and (finished or committed(dataset)):
         before, now = json.loads((run / SETTINGS_FILE).read_text()), shaping
-    elif is_finished and (run / deidentify.KEY_FILE).exists():
+    elif finished and (run / deidentify.KEY_FILE).exists():
         key = deidentify.project_key(run / deidentify.KEY_FILE)
         before, now = read_info(dataset).settings, public_settings(shaping, key)
     else:
@@ -83,7 +91,7 @@ def refuse_other_settings(dataset: Path, run: Path, shaping: dict[str, Any]) -> 
     if differences:
         lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences)
         raise UserError(
-            f"{dataset} was made with other settings:\n{lines}\n"
+            f"{dataset.url} was made with other settings:\n{lines}\n"
             "Put these back, or write beside it with --set dataset=FOLDER --set run=FOLDER."
         )
 
@@ -98,18 +106,18 @@ def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, A
     return found
 
 
-def refuse_other_key(dataset: Path, key: bytes) -> None:
+def refuse_other_key(dataset: Store, key: bytes) -> None:
     """Under another key every pseudonym is another one."""
-    if (dataset / INFO_FILE).exists():
+    if is_finished(dataset):
         there = read_info(dataset).key_fingerprint
         if there and there != deidentify.key_fingerprint(key):
             raise UserError(
-                f"{dataset} was made under another project key: "
+                f"{dataset.url} was made under another project key: "
                 "use its run folder, or another dataset folder"
             )
 
 
-def refuse_changed_studies(dataset: Path, tasks: Sequence[ShardTask]) -> None:
+def refuse_changed_studies(dataset: Store, tasks: Sequence[ShardTask]) -> None:
     """Shards are not rewritten: a study that changed after it was written needs a new dataset, for
     now."""
     done = committed(dataset)
@@ -118,7 +126,7 @@ def refuse_changed_studies(dataset: Path, tasks: Sequence[ShardTask]) -> None:
     ]
     if changed:
         raise UserError(
-            f"{dataset}: studies, reports or labels of {len(changed)} finished shards have changed "
-            f"since they were written (shard {changed[0].shard} first). Write a new dataset "
-            "beside it: --set dataset=FOLDER --set run=FOLDER"
+            f"{dataset.url}: studies, reports or labels of {len(changed)} finished shards have "
+            f"changed since they were written (shard {changed[0].shard} first). Write a new "
+            "dataset beside it: --set dataset=FOLDER --set run=FOLDER"
         )

@@ -343,3 +343,21 @@ def test_kill_9_and_run_again_gives_the_undisturbed_dataset(
     process.wait()
     run(pipeline(home, scheduler))
     assert fingerprints(home / "dataset") == undisturbed
+
+
+def test_a_dataset_at_a_url_is_that_of_a_folder(
+    tmp_path: Path, source: Path, scheduler: str
+) -> None:
+    run(pipeline(tmp_path, scheduler))
+    remote = pipeline(tmp_path, scheduler).model_copy(
+        update={"dataset": f"local://{tmp_path}/remote", "run": str(tmp_path / "run2")}
+    )
+    write_key(tmp_path / "run2", (tmp_path / "run" / "project.key").read_text())
+    run(remote)
+    assert fingerprints(tmp_path / "remote") == fingerprints(tmp_path / "dataset")
+    assert Dataset.open(remote.dataset).read_study(
+        Dataset.open(remote.dataset).samples()[0]
+    ) == Dataset.open(tmp_path / "dataset").read_study(
+        Dataset.open(tmp_path / "dataset").samples()[0]
+    )
+    assert run(remote).nothing_to_do
