@@ -1,7 +1,7 @@
 """Archives -> members as byte ranges; what is compressed is unpacked once, into one spool file.
 
-In: a .zip or .tar, plain or compressed by gzip, bzip2 or xz, whatever its name. Out: `Contents`:
-where every member's bytes are. Stored members are read where they lie. Compressed ones are unpacked
+In: a .zip or .tar, plain or compressed as a whole, whatever its name. Out: `Contents`: where every
+member's bytes are. Stored members are read where they lie. Compressed ones are unpacked
 into FOLDER/KEY.spool, one after the other, so that no member's name becomes a path and thousands of
 members cost one file; FOLDER/KEY.json lists them. KEY comes of path, size and time of the archive:
 a changed archive is another one. Both are there whole or not at all; a rerun uses them again.
@@ -17,14 +17,23 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ingest import tar_members, zip_members
-from ingest.compressed import Compression, DamagedStreamError, compression_of, decompressed
+from ingest.compressed import (
+    Compression,
+    DamagedStreamError,
+    compression_of,
+    decompressed,
+    first_bytes,
+)
 from ingest.members import Listing, Member, TooLargeError
-from ingest.spool import CannotUnpackError, Spool, cannot
+from ingest.spool import CannotUnpackError, Spool, cannot, make_folder
 from shards.files import publish, sync, temporary_name
 from study.records import Reason, Rejection
 
 TAR, ZIP = "tar", "zip"
-TAR_NAMES = (".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
+TAR_NAMES = (
+    *(".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"),
+    *(".tgz", ".tbz2", ".txz", ".tzst"),
+)
 """Endings of names that are believed only where the content says nothing: an empty tar is zeros."""
 
 
@@ -40,36 +49,49 @@ class Contents:
     """Of the archive."""
 
 
+UNREAD = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a rar archive",
+    b"\x04\x22\x4d\x18": "compressed by lz4",
+}
+"""First bytes of what may hold scans that are not found: better said than taken for no DICOM."""
+
+
 def archive_kind(stream: BinaryIO, name: str) -> str | Rejection | None:
     """zip, tar, or how a tar is compressed. None: no archive; a Rejection: a compressed file that
-    is broken at its start.
+    is broken at its start, or holds no tar.
 
     Raises OSError where the stream cannot be read.
     """
+    stream.seek(0)
     head = stream.read(tar_members.BLOCK)
-    if head.startswith((zip_members.LOCAL, zip_members.END)):
+    if head.startswith((zip_members.LOCAL, zip_members.END)) or _is_part(stream, head, name):
         return ZIP
+    for start, what in UNREAD.items():
+        if head.startswith(start):
+            return Rejection(Reason.UNREADABLE, f"{what}, which is not read")
     kind = compression_of(head)
     if kind is None:
         return TAR if _begins_tar(head, name) else None
     stream.seek(0)
     try:
-        return str(kind) if _begins_tar(first_bytes(stream, kind), name) else None
+        first = first_bytes(stream, kind, tar_members.BLOCK)
     except DamagedStreamError as error:
         return error.rejection
+    if _begins_tar(first, name):
+        return str(kind)
+    is_nested = compression_of(first) or first.startswith((zip_members.LOCAL, zip_members.END))
+    what = "an archive or compressed file" if is_nested else "what is neither DICOM nor a tar"
+    return Rejection(Reason.NOT_DICOM, f"{kind} of {what}")
 
 
-def first_bytes(stream: BinaryIO, kind: Compression, count: int = tar_members.BLOCK) -> bytes:
-    """The first `count` bytes, or all there are, of what a compressed stream holds.
-
-    Raises DamagedStreamError where there are fewer because the stream is broken.
-    """
-    found = b""
-    for chunk in decompressed(stream, kind, count):
-        found += chunk
-        if len(found) >= count:
-            break
-    return found[:count]
+def _is_part(stream: BinaryIO, head: bytes, name: str) -> bool:
+    """Whether this is the first or the last part of a split zip; the last begins anyhow."""
+    if head[:4] in zip_members.SPLIT and head[4:].startswith(zip_members.LOCAL):
+        return True
+    if not name.lower().endswith(".zip"):
+        return False
+    return zip_members.find_directory(stream, stream.seek(0, os.SEEK_END)) is not None
 
 
 def _begins_tar(block: bytes, name: str) -> bool:
@@ -93,6 +115,7 @@ def unpack(archive: tuple[str, str], folder: str, max_unpacked: int) -> Rejectio
         place = _places(file, facts, folder)
         if _load(place, max_unpacked) is not None:
             return None
+        make_folder(folder)
         with open(file, "rb") as stream, Spool(place.spool, max_unpacked) as spool:
             try:
                 listing = _list(stream, facts.st_size, kind, spool)

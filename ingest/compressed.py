@@ -1,9 +1,9 @@
-"""Compressed streams, chunk by chunk: gzip, bzip2, xz.
+"""Compressed streams, chunk by chunk: gzip, bzip2, xz, zstd.
 
 In: a binary stream. Out: its bytes, as far as they are whole. The idea: what came out before a
 break is handed over before the break is raised, and memory stays bounded whatever a header asks
-for. Sources: RFC 1952, the bzip2 and xz file formats. `gzip.open` and its like lose what was
-decoded ahead of an error and let an xz header choose how much memory it takes.
+for. Sources: RFC 1952, RFC 8878, the bzip2 and xz file formats. `gzip.open` and its like lose what
+was decoded ahead of an error and let an xz header choose how much memory it takes.
 """
 
 from __future__ import annotations
@@ -15,20 +15,32 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import BinaryIO, Protocol
 
+import zstandard
+
 from study.records import Reason, Rejection
 
 CHUNK = 1 << 20
 """Bytes read, and bytes given out, at once."""
 XZ_MEMORY = 1 << 28
 """Bytes that an xz stream may need; `xz -9` needs 65 MiB."""
+ZSTD_PIECE = 1 << 10
+"""Bytes that go into a zstd decoder at once: it gives out all that comes of them, at most 128 KiB
+for a block of four bytes or more (RFC 8878, 3.1.1.2), so 32 MiB."""
+
+
+BROKEN = (zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError)
+"""What decoders raise over damaged data."""
 
 
 class Compression(StrEnum):
-    """How a file is compressed as a whole."""
+    """How a file, or a member of a zip, is compressed."""
 
+    DEFLATE = "deflate"
+    """Without gzip's header: only in a zip."""
     GZIP = "gzip"
     BZIP2 = "bzip2"
     XZ = "xz"
+    ZSTD = "zstd"
 
 
 class DamagedStreamError(Exception):
@@ -47,6 +59,9 @@ def compression_of(head: bytes) -> Compression | None:
         return Compression.BZIP2
     if head.startswith(b"\xfd7zXZ\x00"):
         return Compression.XZ
+    is_skippable = head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5  # as pzstd writes it first
+    if head.startswith(b"\x28\xb5\x2f\xfd") or is_skippable:
+        return Compression.ZSTD
     return None
 
 
@@ -57,11 +72,11 @@ def decompressed(stream: BinaryIO, kind: Compression, step: int = CHUNK) -> Iter
     """
     data = stream.read(CHUNK)
     while data:
-        decoder = _decoder(kind)
+        decoder = decoder_of(kind)
         while not decoder.eof:
             try:
                 chunk = decoder.decompress(data, step)
-            except (zlib.error, lzma.LZMAError, OSError) as error:
+            except BROKEN as error:
                 raise DamagedStreamError(Reason.UNREADABLE, f"{kind}: {error}") from None
             if chunk:
                 yield chunk
@@ -71,8 +86,21 @@ def decompressed(stream: BinaryIO, kind: Compression, step: int = CHUNK) -> Iter
         data = (decoder.unused_data or stream.read(CHUNK)).lstrip(b"\0")
 
 
-class _Decoder(Protocol):
-    """What bz2 and lzma decoders can do."""
+def first_bytes(stream: BinaryIO, kind: Compression, count: int) -> bytes:
+    """The first `count` bytes, or all there are, of what a compressed stream holds.
+
+    Raises DamagedStreamError where there are fewer because the stream is broken.
+    """
+    found = b""
+    for chunk in decompressed(stream, kind, count):
+        found += chunk
+        if len(found) >= count:
+            break
+    return found[:count]
+
+
+class Decoder(Protocol):
+    """What bz2 and lzma decoders can do. They are given data only when they need input."""
 
     @property
     def eof(self) -> bool: ...
@@ -83,19 +111,22 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
 
-def _decoder(kind: Compression) -> _Decoder:
+def decoder_of(kind: Compression) -> Decoder:
+    """A decoder of one stream. What it raises is in `BROKEN`."""
     if kind is Compression.BZIP2:
         return bz2.BZ2Decompressor()
     if kind is Compression.XZ:
         return lzma.LZMADecompressor(memlimit=XZ_MEMORY)
-    return _Gunzip()
+    if kind is Compression.ZSTD:
+        return _Unzstd()
+    return _Inflater(-zlib.MAX_WBITS if kind is Compression.DEFLATE else 16 + zlib.MAX_WBITS)
 
 
-class _Gunzip:
+class _Inflater:
     """zlib's decoder with the manners of the other two."""
 
-    def __init__(self) -> None:
-        self._decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    def __init__(self, wbits: int) -> None:
+        self._decoder = zlib.decompressobj(wbits)
 
     @property
     def eof(self) -> bool:
@@ -111,3 +142,36 @@ class _Gunzip:
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
+
+
+class _Unzstd:
+    """zstandard's decoder with the same manners. A frame that needs a window of more than 128 MiB
+    (`zstd --long=28`) is refused by the library."""
+
+    def __init__(self) -> None:
+        self._decoder = zstandard.ZstdDecompressor().decompressobj()
+        self._packed, self._position, self._made = b"", 0, b""
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof and not self._made
+
+    @property
+    def needs_input(self) -> bool:
+        return self._position >= len(self._packed) and not self._made
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decoder.unused_data + self._packed[self._position :]
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        if data:
+            assert self.needs_input
+            self._packed, self._position = data, 0
+        while not self._made and self._position < len(self._packed) and not self._decoder.eof:
+            piece = self._packed[self._position : self._position + ZSTD_PIECE]
+            self._position += len(piece)
+            self._made = self._decoder.decompress(piece)
+        end = len(self._made) if max_length < 0 else max_length
+        made, self._made = self._made[:end], self._made[end:]
+        return made

@@ -4,7 +4,7 @@ In: source folders and the table of the last crawl. Out: rows of `instances.parq
 below the folders has a row (every frame, for multi-frame files; every member, for archives), with a
 reason where it cannot be used. What did not change since the last crawl is not read again. Files
 are read first, then the archives among them are unpacked, then their members are read, each step in
-parallel.
+parallel. A DICOM file that is compressed by itself is unpacked and read in one step.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingest import archive, guarded, table
+from ingest import archive, guarded, single, table
 from ingest.digest_pass import with_digests
 from ingest.header import broken_header, read_header, read_ordinary
 from ingest.identity import deepen, values_of
 from ingest.members import Names, escaped
 from ingest.place import MEMBER, Place
-from ingest.spool import CannotUnpackError
+from ingest.spool import CannotUnpackError, make_folder
 from ingest.supervise import USUAL_LIMITS, Limits, child_of_thread
 from ingest.unchanged import CrawlSettings, still_valid
 from ingest.volume_files import read_volume_header
@@ -75,6 +75,7 @@ def crawl(
     settings = CrawlSettings(
         tuple(map(escaped, folders)), folder, max_unpacked, volume_files, limits
     )
+    run = _with_room(run, folder)
     places = _with_names(_all_files(folders), folder)
     files = {place.path: place.file for place in places}
     known = still_valid(table.read_current(previous), files, settings)
@@ -103,7 +104,8 @@ def crawl(
         count["done"] += len({row.path for row in found})
         on_progress(count["done"], count["all"])
     old = [files[p] for p, found in known.items() if any(row.path != p for row in found)]
-    _discard_unused(folder, [*old, *(place.file for place, _ in archives)], files.values())
+    used = [*files.values(), *(row.stored_in for row in rows if row.stored_in)]
+    _discard_unused(folder, [*old, *(place.file for place, _ in archives)], used)
     return sorted(with_digests(rows, run, limits), key=lambda row: (row.path, row.frame))
 
 
@@ -139,15 +141,41 @@ def _read_all(
 ) -> Iterator[tuple[list[Instance], str | None]]:
     """Rows of every file, and what archive it is. What a general parser must read is read in a
     child process: it can take minutes, or all memory, over a hostile file."""
-    ordinary = [read_ordinary(place) for place in places]
-    left = [place for place, rows in zip(places, ordinary, strict=True) if rows is None]
+    ordinary = [_read_ordinary(place, settings) for place in places]
+    left = [place for place, rows in ordinary if rows is None]
     unusual = iter(
         guarded.each(child_of_thread(settings.limits), read_header, left, broken_header)
         if left
         else ()
     )
-    for place, rows in zip(places, ordinary, strict=True):
+    for place, rows in ordinary:
         yield _as_volume_or_archive(place, next(unusual) if rows is None else rows, settings)
+
+
+def _read_ordinary(place: Place, settings: CrawlSettings) -> tuple[Place, list[Instance] | None]:
+    """Where the file's bytes are, unpacked if it is a compressed DICOM file, and its rows, None
+    where a general parser must read them."""
+    rows = read_ordinary(place)
+    if rows is None or not _may_be_packed(rows[0]):
+        return place, rows
+    try:
+        with place.open() as stream:
+            packing = single.packing_of(stream)
+        if packing is None:
+            return place, rows
+        found = single.unpack(place, packing, settings.unpacked, settings.max_unpacked)
+    except CannotUnpackError:
+        raise
+    except OSError as error:
+        found = Rejection(Reason.UNREADABLE, type(error).__name__)
+    if isinstance(found, Rejection):
+        return place, broken_header(place, found)
+    return found, read_ordinary(found)
+
+
+def _may_be_packed(row: Instance) -> bool:
+    """Not where it is known what the file is: a fifo must not even be opened."""
+    return row.reason is Reason.NOT_DICOM and not row.detail
 
 
 def _deepened(rows: list[Instance], settings: CrawlSettings) -> list[Instance]:
@@ -162,8 +190,8 @@ def _as_volume_or_archive(
     place: Place, rows: list[Instance], settings: CrawlSettings
 ) -> tuple[list[Instance], str | None]:
     """Rows of a file as DICOM, or as a volume; and, where it is neither, what archive it is."""
-    if rows[0].reason is not Reason.NOT_DICOM or rows[0].detail:
-        return rows, None  # DICOM, or it is known what it is: a fifo must not even be opened
+    if not _may_be_packed(rows[0]):
+        return rows, None
     root = settings.root_of(place.path)
     volumes = read_volume_header(place, root, settings.volume_files)
     if volumes:
@@ -188,16 +216,24 @@ def _unpack_all(
     if not archives:
         return
     unpack = partial(archive.unpack, folder=settings.unpacked, max_unpacked=settings.max_unpacked)
-    try:
-        _private_folder(settings.unpacked)
-        verdicts = run(unpack, [(place.file, kind) for place, kind in archives])
-        for (place, _), verdict in zip(archives, verdicts, strict=True):
-            yield place, verdict
-    except CannotUnpackError as error:
-        raise UserError(
-            f"cannot unpack archives of ingest.source into {settings.unpacked}: {error.strerror}; "
-            "make room there, or write elsewhere, then run the same command again"
-        ) from None
+    verdicts = run(unpack, [(place.file, kind) for place, kind in archives])
+    for (place, _), verdict in zip(archives, verdicts, strict=True):
+        yield place, verdict
+
+
+def _with_room(run: Mapper, folder: str) -> Mapper:
+    """The mapper; where `folder` takes no more, that is the user's to solve."""
+
+    def running(function: Callable[[Any], Any], items: list[Any]) -> Iterator[Any]:
+        try:
+            yield from run(function, items)
+        except CannotUnpackError as error:
+            raise UserError(
+                f"cannot unpack archives of ingest.source into {folder}: {error.strerror}; "
+                "make room there, or write elsewhere, then run the same command again"
+            ) from None
+
+    return running
 
 
 def _members(
@@ -221,17 +257,12 @@ def _members(
     return rows, readable
 
 
-def _private_folder(folder: str) -> None:
-    Path(folder).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    Path(folder).mkdir(exist_ok=True, mode=0o700)
-
-
-def _discard_unused(folder: str, archives: Iterable[str], links: Iterable[str]) -> None:
-    """Remove from the unpack folder what belongs to archives that changed or are gone, and what a
+def _discard_unused(folder: str, archives: Iterable[str], used: Iterable[str]) -> None:
+    """Remove from the unpack folder what belongs to files that changed or are gone, and what a
     crash left half written."""
     if not os.path.isdir(folder):
         return
-    keep = {os.path.basename(link) for link in links if os.path.dirname(link) == folder}
+    keep = {os.path.basename(file) for file in used if os.path.dirname(file) == folder}
     for file in archives:
         keep.update(archive.names_of(file, folder))
     for path in Path(folder).iterdir():
@@ -286,7 +317,7 @@ def _link(path: str, folder: str) -> str:
     target = os.fsencode(os.path.abspath(path))
     link = os.path.join(folder, hashlib.sha256(target).hexdigest()[:32] + LINK)
     try:
-        _private_folder(folder)
+        make_folder(folder)
         if not os.path.islink(link):
             os.symlink(target, os.fsencode(link))
     except OSError as error:

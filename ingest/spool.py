@@ -1,11 +1,13 @@
 """Where unpacked bytes go: one file an archive, there whole or not at all.
 
-In: chunks of bytes and a limit. Out: a file of mode 0600 under its name, once it is published.
+In: chunks of bytes and a limit. Out: a file of mode 0600 under its name, once it is published, in
+a folder of mode 0700.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -52,7 +54,7 @@ class Spool:
     def write(self, data: bytes) -> None:
         """Raises TooLargeError beyond the limit, CannotUnpackError where the disk refuses."""
         if self._position + len(data) > self._max_bytes:
-            raise TooLargeError(f"unpacks to more than {self._max_bytes} bytes")
+            raise TooLargeError(more_than(self._max_bytes))
         try:
             self._open().write(data)
         except OSError as error:
@@ -91,6 +93,30 @@ class Spool:
             descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             self._file = os.fdopen(descriptor, "w+b")
         return self._file
+
+
+def make_folder(folder: str) -> None:
+    """The unpack folder, which nobody else may read. Raises CannotUnpackError."""
+    try:
+        Path(folder).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        Path(folder).mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise cannot(error, Path(folder)) from None
+
+
+def more_than(max_bytes: int) -> str:
+    """What is said of what unpacks to more; `limit_in` reads it back."""
+    return f"unpacks to more than {max_bytes} bytes"
+
+
+def limit_in(text: str) -> int | None:
+    """The limit that a verdict names.
+
+    >>> limit_in(more_than(1000))
+    1000
+    """
+    match = re.fullmatch(r"unpacks to more than (\d+) bytes", text)
+    return int(match[1]) if match else None
 
 
 def cannot(error: OSError, path: Path) -> CannotUnpackError:

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ingest import archive
-from ingest.place import MEMBER
+from ingest import archive, single
+from ingest.place import MEMBER, Place, place_of
+from ingest.spool import limit_in
 from ingest.supervise import Limits
 from ingest.volume_files import is_current
 from study.records import Instance, Reason
@@ -29,7 +30,7 @@ class CrawlSettings:
     unpacked: str
     """Folder for what is unpacked of archives."""
     max_unpacked: int
-    """Bytes that one archive may unpack to."""
+    """Bytes that one archive, or one compressed file, may unpack to."""
     volume_files: VolumeFiles
     limits: Limits
     """Of the process that reads unusual headers."""
@@ -73,39 +74,52 @@ def _owner(path: str, files: Mapping[str, str]) -> str | None:
 
 def _is_as_it_was(path: str, file: str, rows: list[Instance], settings: CrawlSettings) -> bool:
     root = settings.root_of(path)
-    if any(_may_go_away(r) or not is_current(r, root, settings.volume_files) for r in rows):
+    if any(
+        _may_go_away(r, settings) or not is_current(r, root, settings.volume_files) for r in rows
+    ):
         return False
     members = [row for row in rows if row.path != path]
     if members:
         return _has_members(path, file, members, settings)
-    try:
-        facts = os.stat(file)
-    except OSError:
-        return False
-    row = rows[0]
-    return (facts.st_size, facts.st_mtime_ns, file if file != path else "") == (
-        row.file_bytes,
-        row.file_mtime_ns,
-        row.stored_in,
-    )
+    place = Place(path, "" if file == path else file)
+    return all(_is_of(place, row, settings) for row in rows)
 
 
 def _has_members(path: str, file: str, rows: list[Instance], settings: CrawlSettings) -> bool:
     contents = archive.contents(file, settings.unpacked, settings.max_unpacked)
     if contents is None:
         return False
-    have = {(r.path, r.stored_in, r.stored_at, r.file_bytes, r.file_mtime_ns) for r in rows}
-    want = {
-        (path + MEMBER + m.name, stored_in, m.at, m.length, contents.mtime_ns)
+    places = {
+        path + MEMBER + m.name: Place(
+            path + MEMBER + m.name,
+            contents.spool if m.in_spool else file,
+            m.at,
+            m.length,
+            contents.mtime_ns,
+        )
         for m in contents.members
-        for stored_in in [contents.spool if m.in_spool else file]
     }
-    return have == want
+    return {row.path for row in rows} == places.keys() and all(
+        _is_of(places[row.path], row, settings) for row in rows
+    )
 
 
-def _may_go_away(row: Instance) -> bool:
+def _is_of(place: Place, row: Instance, settings: CrawlSettings) -> bool:
+    """Whether the row is of the bytes at a place, or of what is unpacked of them."""
+    try:
+        place = place.measured()
+    except OSError:
+        return False
+    return place_of(row) == place or single.is_unpacked(
+        place, row, settings.unpacked, settings.max_unpacked
+    )
+
+
+def _may_go_away(row: Instance, settings: CrawlSettings) -> bool:
     """Verdicts that another try or another setting may change: an input/output error, which is
     given by its type alone, and a limit."""
     if row.reason is Reason.UNREADABLE:
         return re.fullmatch(r"\w+Error", row.detail) is not None
+    if row.reason is Reason.TOO_LARGE and (limit := limit_in(row.detail)) is not None:
+        return limit < settings.max_unpacked
     return row.reason in (Reason.TOO_LARGE, Reason.DECODE_TIMEOUT, Reason.DECODE_MEMORY)

@@ -20,8 +20,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ingest import nifti, zip_members
-from ingest.archive import first_bytes
-from ingest.compressed import DamagedStreamError, compression_of, decompressed
+from ingest.compressed import (
+    Compression,
+    DamagedStreamError,
+    compression_of,
+    decompressed,
+    first_bytes,
+)
 from ingest.place import Place
 from ingest.undecodable import UndecodableError
 from study.records import Instance, Reason, Rejection
@@ -117,9 +122,9 @@ def _nifti_rows(stream: BinaryIO, base: Instance) -> list[Instance]:
     if isinstance(image, Rejection):
         return [_failed(base, "nifti", image)]
     stream.seek(0)
-    is_compressed = compression_of(stream.read(16)) is not None
-    at_most = base.file_bytes * (MAX_RATIO if is_compressed else 1)
-    if image.file_bytes > at_most:
+    kind = compression_of(stream.read(16))
+    at_most = base.file_bytes * (MAX_RATIO if kind is Compression.GZIP else 1)
+    if image.file_bytes > at_most and kind in (None, Compression.GZIP):  # others have no bound
         lacking = Rejection(Reason.TRUNCATED, f"{image.file_bytes - at_most} bytes are missing")
         return [_failed(base, "nifti", lacking)]
     i, j, k = image.directions

@@ -237,8 +237,8 @@ class Ingest(Section):
     columns: Columns = Columns()
     volume_files: VolumeFiles = VolumeFiles()
     max_unpacked: Size = "200GB"
-    """Bytes that one compressed archive may unpack to (into the run folder's `unpacked`); a larger
-    one is TOO_LARGE."""
+    """Bytes that one compressed archive or file may unpack to (into the run folder's `unpacked`); a
+    larger one is TOO_LARGE."""
     without_report: Literal["keep", "reject"] = "keep"
     """What becomes of a study that has no report: kept (without sentences), or rejected as
     NO_REPORT."""
