@@ -247,6 +247,7 @@ COMMIT: dict[str, Rule] = {
     "parquet_bytes": COUNT,
     "parquet_sha256": HEX,
     "seconds": COUNT,
+    "sha256": HEX,
 }
 """A shard's commit record."""
 
@@ -274,6 +275,9 @@ DATASET: dict[str, Rule] = {
     "intensity.*.std": Range(0, 255),
     "provenance.{}": Pattern(r"[A-Za-z][A-Za-z0-9._-]{0,39}"),
     "provenance.*": Pattern(r"[0-9A-Za-z.+!-]{1,39}"),
+    "files.{}": Pattern(r"[A-Za-z]{1,20}(?:\.[a-z]{1,10}){1,2}"),
+    "files.*": HEX,
+    "sha256": HEX,
 }
 """`dataset.json` but its settings, whose fields are those of `study.sections` (what is free text in
 them is replaced by a keyed hash before it comes here)."""

@@ -8,21 +8,29 @@ is checked against `shards.allowed`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
-from pydantic import ValidationError
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field, ValidationError
 
-from shards import allowed, card, commit, index, sidecar, store
-from shards.index import SampleRef
+from shards import allowed, card, census, commit, index, seal, store
+from shards.commit import ShardStats
 from shards.layout import SCHEMA_VERSION, Record, to_bytes
 from shards.store import LocalStore, Location, Store, store_at
 from study.errors import UserError
 
 INFO_FILE = "dataset.json"
+INFO_INDENT = 1
+SIZES_FILE = "sizes.json"
+ROW_GROUP = 1 << 16
+"""Rows of a row group of index.parquet: the members of a few shards, so that one shard's are found
+without reading all."""
 NAMELESS = "dataset"
 """Name of a dataset whose own is not on the allow-list."""
 
@@ -58,6 +66,10 @@ class DatasetInfo(Record):
     """"MODALITY window" and "all" -> mean and std of stored values (0 to 255)."""
     provenance: dict[str, str]
     settings: dict[str, Any]
+    files: dict[str, str] = Field(default_factory=dict)
+    """File of the dataset that belongs to no shard -> SHA-256."""
+    sha256: str = ""
+    """Of all the rest of this (see `seal`)."""
 
 
 def finish_dataset(
@@ -68,63 +80,84 @@ def finish_dataset(
     settings: Mapping[str, Any],
     key_fingerprint: str = "",
     name: str = "dicom2clip",
-    shards: Collection[int] | None = None,
 ) -> DatasetInfo:
-    """Index the committed shards (or those of them in `shards`) and write dataset.json last.
+    """Index the committed shards and write dataset.json last.
 
-    ValueError where a patient is in two splits, or a fact is not on the allow-list.
+    ValueError where a patient is in two splits, or a fact is not on the allow-list; nothing has
+    changed then.
     """
     place = store_at(dataset)
-    done = {n: s for n, s in commit.committed(place).items() if shards is None or n in shards}
-    tables = {n: sidecar.read(place, n) for n in sorted(done)}
-    every = [sample for n, table in tables.items() for sample in sidecar.samples(table, n)]
-    samples = index.latest(every)
-    check_splits(samples)
-    rows = [
-        row
-        for table in tables.values()
-        for row in table.select(["key", "status", "modalities"]).to_pylist()
-    ]
+    done = commit.committed(place)
+    found, counts = census.survey(place, done), census.Counts()
+    new_index = place.create(index.INDEX_FILE)
+    try:
+        index_sha256 = _write_index(census.index_rows(place, found, counts), new_index.stream)
+        facts = {
+            **counted(done, found, counts),
+            "name": name if allowed.DATASET["name"].fits(name) else NAMELESS,
+            "fingerprint": fingerprint,
+            "key_fingerprint": key_fingerprint,
+            "provenance": dict(provenance),
+            "settings": dict(settings),
+        }
+        facts = DatasetInfo.model_validate(facts).model_dump(mode="json")
+        known = {key: value for key, value in facts.items() if key != "settings"}
+        allowed.refuse_misfits(allowed.misfits(known, allowed.DATASET))
+        allowed.refuse_misfits(allowed.setting_misfits(facts["settings"]))
+        books = books_of(facts, done)
+        place.remove(INFO_FILE)  # the parts below are replaced one by one
+        new_index.publish()
+    finally:
+        new_index.discard()
+    for file, data in books.items():
+        store.write(place, file, data)
+    hashes = {file: hashlib.sha256(data).hexdigest() for file, data in books.items()}
+    facts = seal.sealed({**facts, "files": {index.INDEX_FILE: index_sha256, **hashes}})
+    store.write(place, INFO_FILE, seal.text(facts, INFO_INDENT))
+    return DatasetInfo.model_validate(facts)
+
+
+def counted(
+    done: Mapping[int, ShardStats], found: census.Survey, counts: census.Counts
+) -> dict[str, Any]:
+    """The fields of dataset.json that follow from the shards."""
     reasons: Counter[str] = Counter()
     for stats in done.values():
         reasons.update(stats.rejected)
-    used = {
-        "used": len(samples),
-        "superseded": len(every) - len(samples),
+    by_status = {
+        "used": found.num_samples,
+        "superseded": found.num_superseded,
         "rejected": sum(reasons.values()),
     }
-    modalities = {row["key"]: row["modalities"] for row in rows if row["status"] == "used"}
-    info = DatasetInfo(
-        name=name if allowed.DATASET["name"].fits(name) else NAMELESS,
-        fingerprint=fingerprint,
-        key_fingerprint=key_fingerprint,
-        num_studies=len(samples),
-        num_scans=sum(len(sample.scans) for sample in samples),
-        num_patients=len({sample.patient for sample in samples}),
-        num_shards=len(done),
-        bytes=sum(stats.tar_bytes for stats in done.values()),
-        by_split=_counts(sample.split for sample in samples),
-        by_status={status: count for status, count in used.items() if count or status == "used"},
-        by_reason=dict(sorted(reasons.items())),
-        by_modality=_counts(modality for found in modalities.values() for modality in found),
-        shape=_common_shape(samples),
-        intensity=_intensity(done.values()),
-        provenance=dict(provenance),
-        settings=dict(settings),
-    )
-    facts = info.model_dump(mode="json")
-    known = {key: value for key, value in facts.items() if key != "settings"}
-    allowed.refuse_misfits(allowed.misfits(known, allowed.DATASET))
-    allowed.refuse_misfits(allowed.setting_misfits(facts["settings"]))
-    sizes = {commit.tar_name(n): s.successes for n, s in sorted(done.items()) if s.successes}
+    return {
+        "num_studies": found.num_samples,
+        "num_scans": counts.num_scans,
+        "num_patients": found.num_patients,
+        "num_shards": len(done),
+        "bytes": sum(stats.tar_bytes for stats in done.values()),
+        "by_split": found.by_split,
+        "by_status": {s: count for s, count in by_status.items() if count or s == "used"},
+        "by_reason": dict(sorted(reasons.items())),
+        "by_modality": dict(sorted(counts.by_modality.items())),
+        "shape": counts.shape,
+        "intensity": _intensity(done.values()),
+    }
+
+
+def books_of(facts: Mapping[str, Any], done: Mapping[int, ShardStats]) -> dict[str, bytes]:
+    """Name -> bytes of the files that only repeat what dataset.json and the shards say."""
     croissant = card.croissant(facts, done)
-    place.remove(INFO_FILE)  # the parts below are replaced one by one
-    index.save(place, samples)
-    store.write(place, "sizes.json", to_bytes(sizes) + b"\n")
-    store.write(place, card.CROISSANT_FILE, (json.dumps(croissant, indent=1) + "\n").encode())
-    store.write(place, card.README_FILE, card.readme(facts).encode())
-    store.write(place, INFO_FILE, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
-    return info
+    return {
+        SIZES_FILE: sizes_text(done),
+        card.CROISSANT_FILE: (json.dumps(croissant, indent=1) + "\n").encode(),
+        card.README_FILE: card.readme(facts).encode(),
+    }
+
+
+def sizes_text(done: Mapping[int, ShardStats]) -> bytes:
+    """sizes.json: name of the tar -> samples in it."""
+    sizes = {commit.tar_name(n): s.successes for n, s in sorted(done.items()) if s.successes}
+    return to_bytes(sizes) + b"\n"
 
 
 def is_finished(dataset: Location) -> bool:
@@ -144,6 +177,11 @@ def read_info(dataset: Location) -> DatasetInfo:
         raise UserError(f"{path} cannot be read: {error}") from None
     try:
         facts = json.loads(data)
+        if seal.FIELD in facts and seal.damage(data, INFO_INDENT):
+            raise UserError(
+                f"{path} was changed after it was written; see `dicom2clip shards verify` and "
+                "`repair`"
+            )
         version = facts["schema_version"]
         if version > SCHEMA_VERSION:
             wanted = f"schema version {version}, this program reads up to {SCHEMA_VERSION}"
@@ -153,16 +191,6 @@ def read_info(dataset: Location) -> DatasetInfo:
         raise UserError(
             f"{path} is not the dataset.json of a dicom2clip dataset: {error}"
         ) from None
-
-
-def check_splits(samples: Iterable[SampleRef]) -> None:
-    """ValueError where a patient's studies are in more than one split."""
-    splits: defaultdict[str, set[str]] = defaultdict(set)
-    for sample in samples:
-        splits[sample.patient].add(sample.split)
-    torn = sorted(patient for patient, found in splits.items() if len(found) > 1)
-    if torn:
-        raise ValueError(f"{len(torn)} patients are in more than one split, {torn[0]} among them")
 
 
 def _why_no_dataset(place: Store) -> str:
@@ -180,18 +208,6 @@ def _why_no_dataset(place: Store) -> str:
     return f"{dataset} has no {INFO_FILE}: it is not a dataset; make one with {make}"
 
 
-def _common_shape(samples: Iterable[SampleRef]) -> tuple[int, int, int] | None:
-    shapes = {address.shape for sample in samples for address in sample.scans}
-    if len(shapes) != 1:
-        return None
-    depth, height, width = shapes.pop()
-    return depth, height, width
-
-
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(values).items()))
-
-
 def _intensity(shards: Iterable[commit.ShardStats]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation by kind of scan, from the shards' histograms."""
     histograms: defaultdict[str, np.ndarray] = defaultdict(lambda: np.zeros(256, np.int64))
@@ -206,3 +222,38 @@ def _intensity(shards: Iterable[commit.ShardStats]) -> dict[str, dict[str, float
         variance = float((counted * (values - mean) ** 2).sum() / counted.sum())
         result[name] = {"mean": round(mean, 4), "std": round(variance**0.5, 4)}
     return result
+
+
+def _write_index(rows: Iterator[tuple[int, pa.Table]], stream: BinaryIO) -> str:
+    """Write index.parquet, row group by row group; returns its SHA-256, hexadecimal."""
+    hashed = _Hashed(stream)
+    waiting, empty = index.SCHEMA.empty_table(), True
+    with pq.ParquetWriter(pa.PythonFile(hashed, "w"), index.SCHEMA, compression="zstd") as writer:
+        for _, table in rows:
+            waiting = pa.concat_tables([waiting, table])
+            while len(waiting) >= ROW_GROUP:
+                writer.write_table(waiting.slice(0, ROW_GROUP).combine_chunks())
+                waiting, empty = waiting.slice(ROW_GROUP), False
+        if len(waiting) or empty:
+            writer.write_table(waiting.combine_chunks())
+    return hashed.digest.hexdigest()
+
+
+class _Hashed:
+    """A stream that hashes what is written to it, and stays open for whoever owns it."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        self.flush()

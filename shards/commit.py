@@ -14,11 +14,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from shards import allowed, store
+from shards import allowed, seal, store
 from shards.files import is_temporary
-from shards.layout import SCHEMA_VERSION, Record, shard_stem, to_bytes
+from shards.layout import SCHEMA_VERSION, Record, shard_stem
 from shards.store import Location, Store, store_at
 
+CONTENT_KEY = "dicom2clip.content"
+"""Name under which the metadata of a shard's Parquet file carries `ShardStats.content`."""
 READERS = 8
 """Commit records read at a time: on a remote store each is a request."""
 
@@ -48,7 +50,10 @@ class ShardStats(Record):
     parquet_bytes: int
     parquet_sha256: str
     seconds: float
-    """From opening to commit, wall clock. The only field that may differ between equal runs."""
+    """From opening to commit, wall clock. Only this and the checksum may differ between equal
+    runs."""
+    sha256: str = ""
+    """Of all the rest of the record (see `seal`)."""
 
 
 def tar_name(shard: int) -> str:
@@ -63,11 +68,24 @@ def stats_name(shard: int) -> str:
     return f"{shard_stem(shard)}_stats.json"
 
 
-def write_record(dataset: Store, stats: ShardStats) -> None:
-    """Commit a shard, whose tar and Parquet file are already there."""
-    facts = stats.model_dump(mode="json")
+def write_record(dataset: Store, stats: ShardStats) -> ShardStats:
+    """Commit a shard, whose tar and Parquet file are already there. Returns the record, sealed."""
+    facts = seal.sealed(stats.model_dump(mode="json"))
     allowed.refuse_misfits(allowed.misfits(facts, allowed.COMMIT))
-    store.write(dataset, stats_name(stats.shard), to_bytes(facts) + b"\n")
+    store.write(dataset, stats_name(stats.shard), seal.text(facts))
+    return ShardStats.model_validate(facts)
+
+
+def read_record(dataset: Store, name: str) -> tuple[ShardStats | None, str]:
+    """The commit record in a file, None where it cannot be read; and what is wrong with its
+    bytes."""
+    try:
+        data = dataset.read(name)
+        return ShardStats.model_validate_json(data), seal.damage(data)
+    except FileNotFoundError:
+        return None, "it is missing"
+    except ValidationError as error:
+        return None, f"it is no commit record: {error.errors()[0]['msg']}"
 
 
 def committed(dataset: Location) -> dict[int, ShardStats]:
@@ -116,9 +134,8 @@ def _shard_of_part(name: str, ending: str) -> int | None:
 
 
 def _whole(place: Store, record: str, sizes: Mapping[str, int]) -> ShardStats | None:
-    try:
-        stats = ShardStats.model_validate_json(place.read(record))
-    except (ValidationError, FileNotFoundError):
+    stats, damage = read_record(place, record)
+    if stats is None or (damage and stats.sha256):
         return None
     expected = {
         tar_name(stats.shard): stats.tar_bytes,

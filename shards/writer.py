@@ -116,7 +116,7 @@ class ShardWriter:
         assert self._intact, "a study failed half-way and the exception was swallowed"
         used = [row for row in self._rows if row["members"]]
         tar_sha256 = self._tar.finish()
-        table = _parquet_bytes(sidecar.table(self._rows))
+        table = _parquet_bytes(sidecar.table(self._rows), self._content)
         stats = ShardStats(
             shard=self._shard,
             content=self._content,
@@ -140,11 +140,12 @@ class ShardWriter:
         else:
             self._dataset.remove(commit.tar_name(self._shard))
         store.write(self._dataset, commit.parquet_name(self._shard), table)
-        commit.write_record(self._dataset, stats)
-        self.stats = stats
+        self.stats = commit.write_record(self._dataset, stats)
 
 
-def _parquet_bytes(table: pa.Table) -> bytes:
+def _parquet_bytes(table: pa.Table, content: str) -> bytes:
+    """The Parquet file of a shard. It carries `content` too, should the commit record be lost."""
+    table = table.replace_schema_metadata({commit.CONTENT_KEY: content})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
