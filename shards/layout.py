@@ -19,12 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from shards import allowed
 from shards.allowed import KEY_PATTERN, SPLITS
+from study.errors import UserError
 from study.records import Matrix, Report, Scan, Study, Vector
 
 __all__ = ["KEY_PATTERN", "SPLITS"]
 
 SCHEMA_VERSION = 1
-"""Of everything this folder writes. A reader refuses a dataset with a higher one."""
+"""Of everything this folder writes. It grows with every change of a field, an added one too, since
+readers refuse fields that they do not know; a reader takes its own version and all before it, and
+refuses a higher one."""
 
 SUFFIX = {"none": ".npy", "zstd": ".npy.zst"}
 """`shards.compression` of the configuration -> ending of an array's member."""
@@ -33,6 +36,12 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MEMBER = re.compile(r"([A-Za-z0-9_-]{1,64})\.(?:json|s([0-9]{2,})\.npy(?:\.zst)?)")
 
 Acquisition = str | int | FiniteFloat
+Triple = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+Rows = Annotated[
+    tuple[tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat], ...],
+    Field(min_length=4, max_length=4),
+]
+"""A 4 x 4 matrix."""
 
 
 def metadata_member(key: str) -> str:
@@ -68,48 +77,73 @@ class Record(BaseModel):
 
 
 class ScanMeta(Record):
-    """All of a `study.records.Scan` but its array; `member` names the array beside it."""
+    """All of a scan but its array, which `member` names: one volume, resampled, in one intensity
+    window."""
 
     member: Annotated[str, Field(pattern=r"^s\d{2,}$")]
-    """Middle part of the array's member: KEY.<member>.npy"""
+    """Middle part of the array's member: KEY.<member>.npy, or KEY.<member>.npy.zst."""
     shape: tuple[int, int, int]
+    """(D, H, W): slices, rows, columns."""
     dtype: str
     """Of numpy: uint8 (0 to 255 over the window), uint16 (0 to 65535) or float16 (0 to 1)."""
     modality: str
+    """As DICOM names it."""
     plane: Literal["axial", "coronal", "sagittal"]
+    """The plane nearest to that of the stored slices."""
     window: str
+    """Name of the intensity window: percentile, brain, blood, bone, ..."""
     window_limits: tuple[FiniteFloat, FiniteFloat]
-    spacing_mm: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
-    affine: tuple[tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat], ...]
+    """Source values that became the lowest and the highest stored value (HU for CT)."""
+    spacing_mm: Triple
+    """Of the stored grid along D, H, W."""
+    affine: Rows
+    """By row: index (d, h, w, 1) of a voxel's centre in the array -> millimetres in LPS (x to the
+    patient's left, y to the back, z to the head)."""
     source_shape: tuple[int, int, int]
-    source_spacing_mm: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
-    source_affine: tuple[tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat], ...]
+    """Slices, rows, columns of the native grid."""
+    source_spacing_mm: Triple
+    """Of the native grid along slices, rows, columns."""
+    source_affine: Rows
+    """As `affine`, for the native grid (slice, row, column, 1)."""
     series_index: int
+    """Scans with the same number come from one source volume (windows of a CT)."""
     flags: tuple[str, ...]
+    """What a reader should know of the source: a tilted gantry, filled slices, ..."""
     acquisition: dict[str, Acquisition]
+    """Technical facts of the source; what is unknown is absent. Units are in the names."""
     digest: str
+    """Keyed digest of the source instances: tells whether the source changed, and nothing else."""
 
 
 class ReportMeta(Record):
-    """A `study.records.Report`."""
+    """The text of a study."""
 
     sentences: dict[str, tuple[str, ...]]
+    """Summariser -> its sentences, each one finding."""
     text: str
+    """The scrubbed report; empty where there is none."""
 
 
 class StudyMeta(Record):
-    """`KEY.json`: a `study.records.Study` without its arrays."""
+    """`KEY.json`: one study without its arrays."""
 
     schema_version: int
+    """Of this file. A reader refuses one that is higher than its own."""
     key: Annotated[str, Field(pattern=f"^{KEY_PATTERN}$")]
+    """Pseudonym of the study: a keyed hash. The sample's name in the tar."""
     patient: Annotated[str, Field(pattern=f"^{KEY_PATTERN}$")]
+    """Pseudonym of the patient, made the same way."""
     split: Literal["train", "valid", "test"]
+    """All studies of a patient are in one."""
     age_years: Annotated[int, Field(ge=0, le=90)] | None
     """90 stands for 90 and over; more would identify."""
     sex: Literal["", "F", "M", "O"]
+    """As DICOM's PatientSex; empty where unknown."""
     labels: dict[str, FiniteFloat]
+    """Label -> 0 or 1 (between: uncertain). A missing name is an unknown label."""
     report: ReportMeta
     scans: tuple[ScanMeta, ...]
+    """In the order of the arrays in the tar."""
 
 
 def study_to_json(study: Study) -> dict[str, Any]:
@@ -137,10 +171,7 @@ def study_from_json(meta: dict[str, Any], arrays: Sequence[np.ndarray]) -> Study
     ValueError where the metadata breaks the schema or an array has another shape or dtype than it
     says.
     """
-    if meta.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(
-            f"schema version {meta.get('schema_version')!r}, this program reads {SCHEMA_VERSION}"
-        )
+    check_version(meta.get("schema_version"))
     checked = StudyMeta.model_validate(meta)
     if len(arrays) != len(checked.scans):
         raise ValueError(
@@ -158,6 +189,17 @@ def study_from_json(meta: dict[str, Any], arrays: Sequence[np.ndarray]) -> Study
         age_years=checked.age_years,
         sex=checked.sex,
     )
+
+
+def check_version(version: Any) -> None:
+    """UserError for what a newer dicom2clip wrote, ValueError for what is no version at all."""
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"schema version {version!r} is not a number from 1 to {SCHEMA_VERSION}")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"schema version {version}, this program reads up to {SCHEMA_VERSION}: use a newer "
+            "dicom2clip"
+        )
 
 
 def to_bytes(value: Any) -> bytes:
