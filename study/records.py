@@ -218,11 +218,14 @@ FLAGS = frozenset(
         "VARIABLE_SPACING",
         "FILLED_SLICES",
         "SPACING_TAG_DIFFERS",
+        "GEOMETRY_ASSUMED",
+        "LIMITS_ASSUMED",
     }
 )
 """What a scan may be marked with: tilted or sheared slices; slices that shift in plane off any
 line; uneven spacing, resampled; missing slices, interpolated; a SpacingBetweenSlices that the
-positions deny."""
+positions deny; a scan that came without geometry, or without its window's limits: what stands there
+is a guess (HLIP's files)."""
 
 
 @dataclass(frozen=True)
