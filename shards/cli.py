@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from shards import cli_export, cli_look, cli_preview, cli_stats, cli_verify
+from shards import cli_export, cli_find, cli_look, cli_preview, cli_stats, cli_verify
 
 app = typer.Typer(
     help="Look into a dataset: what is in it, does it look right, is it intact.",
@@ -13,6 +13,7 @@ app = typer.Typer(
 app.command("ls")(cli_look.list_studies)
 app.command()(cli_look.info)
 app.command()(cli_look.show)
+app.command("find")(cli_find.find_studies)
 app.command("preview")(cli_preview.make_preview)
 app.command("verify")(cli_verify.verify_dataset)
 app.command("stats")(cli_stats.show_stats)

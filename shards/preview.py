@@ -1,22 +1,20 @@
 """Contact sheets: what a radiologist would look at to trust a dataset.
 
-In: studies. Out: one picture, or one HTML page that needs nothing else. Of every scan some slices
-around the middle, turned by `view` into radiological convention with the sides marked, at the right
-aspect; beside them plane, window and the sentences.
+In: studies. Out: one picture. Of every scan some slices around the middle, turned by `view` into
+radiological convention with the sides marked, at the right aspect; beside them plane, window and
+the sentences. `page` makes an HTML page of the same slices.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from shards.lettering import PAPER, Ink, drawable, font, panel, wrapped
 from shards.view import View, view_of
+from study.errors import UserError
 from study.records import Scan, Study
 
 TILE = 150
@@ -24,12 +22,15 @@ TILE = 150
 SLICES = 3
 """Slices shown of a scan."""
 STRIPS_A_ROW = 2
-_TEXT = 13
-_LINE = 17
-_CHARACTER = 7
-"""Pixels that a character of the built-in font takes on average at that size, rounded up."""
+MAX_HEIGHT = 65_500
+"""Of a sheet in pixels: browsers and many viewers show none that is higher."""
+MAX_PIXELS = 89_478_485
+"""Of a sheet: above that Pillow itself calls a picture a decompression bomb."""
 _GAP = 8
-_INK, _DIM, _PAPER, _MARK = (230, 230, 230), (150, 150, 150), (16, 16, 16), (255, 210, 60)
+_BETWEEN = 2
+_INK: Ink = (230, 230, 230)
+_DIM: Ink = (150, 150, 150)
+_MARK: Ink = (255, 210, 60)
 
 
 def middle_slices(depth: int, count: int) -> list[int]:
@@ -39,18 +40,26 @@ def middle_slices(depth: int, count: int) -> list[int]:
     return sorted({min(max(place, 0), depth - 1) for place in places})
 
 
-def scan_strip(scan: Scan, *, tile: int = TILE, slices: int = SLICES) -> Image.Image:
-    """Slices of a scan side by side, with letters at the edges and a line that says what it is."""
+def scan_picture(scan: Scan, *, tile: int = TILE, slices: int = SLICES) -> Image.Image:
+    """Slices of a scan side by side, with letters at the edges: foot to head, front to back, right
+    to left."""
     view = view_of(scan.affine)
     chosen = middle_slices(scan.array.shape[0], slices)
     if view.reverse_slices:
         chosen.reverse()
-    width = slices * (tile + 2) - 2
-    title = _text_panel(_wrapped(scan_title(scan), width), width, _INK)
-    strip = Image.new("RGB", (width, tile + title.height), _PAPER)
-    strip.paste(title, (0, tile))
+    picture = Image.new("RGB", (strip_width(slices, tile), tile), PAPER)
     for place, depth in enumerate(chosen):
-        strip.paste(_tile(scan.array[depth], view, tile), (place * (tile + 2), 0))
+        picture.paste(_tile(scan.array[depth], view, tile), (place * (tile + _BETWEEN), 0))
+    return picture
+
+
+def scan_strip(scan: Scan, *, tile: int = TILE, slices: int = SLICES) -> Image.Image:
+    """The picture of a scan over a line that says what it is."""
+    picture = scan_picture(scan, tile=tile, slices=slices)
+    title = panel(wrapped(scan_title(scan), picture.width), picture.width, _INK)
+    strip = Image.new("RGB", (picture.width, tile + title.height), PAPER)
+    strip.paste(picture, (0, 0))
+    strip.paste(title, (0, tile))
     return strip
 
 
@@ -73,20 +82,24 @@ def study_title(study: Study) -> str:
 def contact_sheet(
     studies: Iterable[Study], *, tile: int = TILE, slices: int = SLICES
 ) -> Image.Image:
-    """Studies below each other: title, sentences, then the strips of its scans."""
-    panels = [_study_panel(study, tile, slices) for study in studies]
-    return _stacked(panels or [_text_panel(["no studies"], slices * (tile + 2), _DIM)])
-
-
-def html_page(
-    studies: Iterable[Study], *, title: str, tile: int = TILE, slices: int = SLICES
-) -> str:
-    """The same as one page; pictures are inside, no network, no script."""
-    return _PAGE.format(
-        title=html.escape(title),
-        studies="\n".join(_study_html(study, tile, slices) for study in studies)
-        or "<p>no studies</p>",
-    )
+    """Studies below each other: title, sentences, then the strips of its scans. UserError where
+    they make a picture that viewers refuse."""
+    panels, height, spelled = [], 0, False
+    for study in studies:
+        panels.append(_study_panel(study, tile, slices))
+        height += panels[-1].height
+        spelled = spelled or any(drawable(said) != said for _, said in sentences_of(study))
+        if height > MAX_HEIGHT or height * panels[-1].width > MAX_PIXELS:
+            raise UserError(
+                f"{len(panels)} studies make a picture of {panels[-1].width} x {height} pixels or "
+                "more, which viewers refuse: show fewer (--limit), smaller (--tile), or write .html"
+            )
+    if not panels:
+        return panel(["no studies"], strip_width(slices, tile), _DIM)
+    if spelled:
+        width = panels[0].width
+        panels.append(panel(wrapped(_SPELLED, width), width, _DIM))
+    return _stacked(panels)
 
 
 def sentences_of(study: Study) -> list[tuple[str, str]]:
@@ -96,6 +109,11 @@ def sentences_of(study: Study) -> list[tuple[str, str]]:
         for variant, found in study.report.sentences.items()
         for sentence in found
     ]
+
+
+def strip_width(slices: int, tile: int = TILE) -> int:
+    """Of the picture of a scan, in pixels."""
+    return slices * (tile + _BETWEEN) - _BETWEEN
 
 
 def _tile(slice_HW: np.ndarray, view: View, tile: int) -> Image.Image:
@@ -109,7 +127,7 @@ def _tile(slice_HW: np.ndarray, view: View, tile: int) -> Image.Image:
     )
     square = Image.new("RGB", (tile, tile), (0, 0, 0))
     square.paste(shown.convert("RGB"), ((tile - size[0]) // 2, (tile - size[1]) // 2))
-    draw, font, middle = ImageDraw.Draw(square), ImageFont.load_default(_TEXT), tile // 2
+    draw, middle = ImageDraw.Draw(square), tile // 2
     edges = [
         ((2, middle), view.left, "lm"),
         ((tile - 2, middle), view.right, "rm"),
@@ -117,7 +135,7 @@ def _tile(slice_HW: np.ndarray, view: View, tile: int) -> Image.Image:
         ((middle, tile - 2), view.bottom, "mb"),
     ]
     for place, letter, anchor in edges:
-        draw.text(place, letter, _MARK, font, anchor, stroke_width=1, stroke_fill=(0, 0, 0))
+        draw.text(place, letter, _MARK, font(), anchor, stroke_width=1, stroke_fill=(0, 0, 0))
     return square
 
 
@@ -131,16 +149,16 @@ def _bytes(picture: np.ndarray) -> np.ndarray:
 def _study_panel(study: Study, tile: int, slices: int) -> Image.Image:
     strips = [scan_strip(scan, tile=tile, slices=slices) for scan in study.scans]
     rows = [strips[n : n + STRIPS_A_ROW] for n in range(0, len(strips), STRIPS_A_ROW)]
-    width = STRIPS_A_ROW * (slices * (tile + 2) - 2 + _GAP) + _GAP
+    width = STRIPS_A_ROW * (strip_width(slices, tile) + _GAP) + _GAP
     said = [f"- {sentence} ({variant})" for variant, sentence in sentences_of(study)]
-    lines = [line for sentence in said or ["(no sentences)"] for line in _wrapped(sentence, width)]
-    blocks = [_text_panel([study_title(study)], width, _MARK), _text_panel(lines, width, _INK)]
+    lines = [line for sentence in said or ["(no sentences)"] for line in wrapped(sentence, width)]
+    blocks = [panel(wrapped(study_title(study), width), width, _MARK), panel(lines, width, _INK)]
     blocks += [_side_by_side(row, width) for row in rows]
-    return _stacked([*blocks, Image.new("RGB", (width, _GAP), _PAPER)])
+    return _stacked([*blocks, Image.new("RGB", (width, _GAP), PAPER)])
 
 
 def _side_by_side(strips: Sequence[Image.Image], width: int) -> Image.Image:
-    row = Image.new("RGB", (width, max(strip.height for strip in strips)), _PAPER)
+    row = Image.new("RGB", (width, max(strip.height for strip in strips)), PAPER)
     left = _GAP
     for strip in strips:
         row.paste(strip, (left, 0))
@@ -150,7 +168,7 @@ def _side_by_side(strips: Sequence[Image.Image], width: int) -> Image.Image:
 
 def _stacked(blocks: Sequence[Image.Image]) -> Image.Image:
     width, height = max(block.width for block in blocks), sum(block.height for block in blocks)
-    whole = Image.new("RGB", (width, height), _PAPER)
+    whole = Image.new("RGB", (width, height), PAPER)
     top = 0
     for block in blocks:
         whole.paste(block, (0, top))
@@ -158,55 +176,7 @@ def _stacked(blocks: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(8, width // _CHARACTER)) or [""]
-
-
-def _text_panel(lines: Sequence[str], width: int, ink: tuple[int, int, int]) -> Image.Image:
-    panel = Image.new("RGB", (width, _LINE * len(lines) + 4), _PAPER)
-    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(_TEXT)
-    for number, line in enumerate(lines):
-        draw.text((_GAP, 2 + number * _LINE), line, ink, font)
-    return panel
-
-
-def _study_html(study: Study, tile: int, slices: int) -> str:
-    pictures = "\n".join(
-        f'<img alt="{html.escape(scan_title(scan), quote=True)}" '
-        f'src="data:image/png;base64,{_png_base64(scan_strip(scan, tile=tile, slices=slices))}">'
-        for scan in study.scans
-    )
-    said = "\n".join(
-        f"<li>{html.escape(s)} <small>{html.escape(v)}</small></li>" for v, s in sentences_of(study)
-    )
-    modalities = " ".join(sorted({scan.modality for scan in study.scans}))
-    return (
-        f'<section id="{html.escape(study.key)}" data-modality="{html.escape(modalities)}">\n'
-        f"<h2>{html.escape(study_title(study))}</h2>\n"
-        f'<div class="scans">{pictures}</div>\n'
-        f"<ul>{said or '<li>(no sentences)</li>'}</ul>\n</section>"
-    )
-
-
-def _png_base64(picture: Image.Image) -> str:
-    stream = io.BytesIO()
-    picture.save(stream, "png")
-    return base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ background: #101010; color: #e6e6e6; font: 14px sans-serif; margin: 1em; }}
-h2 {{ font-size: 14px; color: #ffd23c; grid-column: 1 / 3; margin: 0 0 .4em; }}
-section {{ display: grid; grid-template-columns: 3fr 1fr; gap: .3em 1em; }}
-section {{ border-top: 1px solid #444; padding: .8em 0; }}
-.scans img {{ margin: 0 6px 6px 0; }}
-small {{ color: #969696; }}
-</style></head><body>
-<h1>{title}</h1>
-<p>Radiological convention: the patient's right is on your left.
-Protected data: do not pass this page on.</p>
-{studies}
-</body></html>
-"""
+_SPELLED = (
+    "Letters that the font of this picture lacks are spelled otherwise or shown as a question mark;"
+    " an HTML page (-o NAME.html) shows them as they are."
+)
