@@ -205,6 +205,7 @@ _LISTED = (
     "source_shape[]",
     "source_spacing_mm[]",
     "flags[]",
+    *(f"acquisition.{name}" for name in ACQUISITION),
     "digest",
 )
 TABLE: dict[str, Rule] = {
@@ -212,11 +213,17 @@ TABLE: dict[str, Rule] = {
     "status": _words("used", "rejected"),
     "reason": _words("", *Reason),
     "num_scans": COUNT,
+    "num_series": COUNT,
     "age_years": STUDY["age_years"],
     "sex": STUDY["sex"],
     "modalities[]": MODALITY,
     "planes[]": SCAN["plane"],
+    "source_planes[]": SCAN["plane"],
     "windows[]": WINDOW,
+    "flags[]": SCAN["flags[]"],
+    "manufacturers[]": ACQUISITION["manufacturer"],
+    "body_parts[]": ACQUISITION["body_part"],
+    "magnetic_fields_t[]": ACQUISITION["magnetic_field_t"],
     "num_sentences.{}": VARIANT,
     "num_sentences.*": COUNT,
     "report_chars": COUNT,
@@ -224,6 +231,7 @@ TABLE: dict[str, Rule] = {
     "labels.*": STUDY["labels.*"],
     "bytes": COUNT,
     **{f"scans[].{path}": SCAN[path] for path in _LISTED},
+    "scans[].source_plane": SCAN["plane"],
     **{f"members[].{path}": rule for path, rule in ADDRESS.items()},
 }
 """A row of a shard's Parquet table."""

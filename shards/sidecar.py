@@ -11,55 +11,81 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards import allowed, commit
 from shards.index import ADDRESS_FIELDS, Address, SampleRef, address_from_row, address_row
 from shards.store import Store
+from shards.view import PLANES
 from study.records import Reason, Status
 
+
+def _field(name: str, kind: pa.DataType, description: str, *, required: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=not required, metadata={"description": description})
+
+
+_TEXTS, _INTS, _FLOATS = pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.float64())
+_ACQUISITION = pa.struct(
+    [
+        pa.field(name, pa.float64() if isinstance(rule, allowed.Range) else pa.string())
+        for name, rule in allowed.ACQUISITION.items()
+    ]
+)
 _SCAN = pa.struct(
     [
         pa.field("modality", pa.string()),
         pa.field("plane", pa.string()),
+        pa.field("source_plane", pa.string()),
         pa.field("window", pa.string()),
         pa.field("series_index", pa.int32()),
-        pa.field("shape", pa.list_(pa.int32())),
-        pa.field("spacing_mm", pa.list_(pa.float64())),
-        pa.field("source_shape", pa.list_(pa.int32())),
-        pa.field("source_spacing_mm", pa.list_(pa.float64())),
-        pa.field("flags", pa.list_(pa.string())),
+        pa.field("shape", _INTS),
+        pa.field("spacing_mm", _FLOATS),
+        pa.field("source_shape", _INTS),
+        pa.field("source_spacing_mm", _FLOATS),
+        pa.field("flags", _TEXTS),
+        pa.field("acquisition", _ACQUISITION),
         pa.field("digest", pa.string()),
     ]
 )
 SCHEMA = pa.schema(
     [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("patient", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("num_scans", pa.int32(), nullable=False),
-        pa.field("age_years", pa.int32()),
-        pa.field("sex", pa.string()),
-        pa.field("modalities", pa.list_(pa.string())),
-        pa.field("planes", pa.list_(pa.string())),
-        pa.field("windows", pa.list_(pa.string())),
-        pa.field("num_sentences", pa.map_(pa.string(), pa.int32())),
-        pa.field("report_chars", pa.int32()),
-        pa.field("labels", pa.map_(pa.string(), pa.float64())),
-        pa.field("bytes", pa.int64(), nullable=False),
-        pa.field("scans", pa.list_(_SCAN)),
-        pa.field("members", pa.list_(pa.struct(ADDRESS_FIELDS))),
+        _field("key", pa.string(), "Pseudonym of the study", required=True),
+        _field("patient", pa.string(), "Pseudonym of the patient", required=True),
+        _field("split", pa.string(), "train, valid or test; by patient", required=True),
+        _field("status", pa.string(), "used or rejected", required=True),
+        _field("reason", pa.string(), "Code of a rejection; empty if used", required=True),
+        _field("num_scans", pa.int32(), "Arrays of the study", required=True),
+        _field("num_series", pa.int32(), "Source volumes that its scans are of"),
+        _field("age_years", pa.int32(), "90 stands for 90 and over"),
+        _field("sex", pa.string(), "F, M, O or empty"),
+        _field("modalities", _TEXTS, "CT, MR"),
+        _field("planes", _TEXTS, "Of the stored slices: axial, coronal, sagittal"),
+        _field("source_planes", _TEXTS, "Of the slices as they were acquired"),
+        _field("windows", _TEXTS, "Names of the intensity windows"),
+        _field("flags", _TEXTS, "What its scans are marked with, such as GANTRY_TILT"),
+        _field("manufacturers", _TEXTS, "Of the scanners; DICOM Manufacturer"),
+        _field("body_parts", _TEXTS, "DICOM BodyPartExamined"),
+        _field("magnetic_fields_t", _FLOATS, "Tesla; DICOM MagneticFieldStrength"),
+        _field("num_sentences", pa.map_(pa.string(), pa.int32()), "By summariser"),
+        _field("report_chars", pa.int32(), "Length of the scrubbed report"),
+        _field("labels", pa.map_(pa.string(), pa.float64()), "0 or 1; absent if unknown"),
+        _field("bytes", pa.int64(), "Of all its members in the tar", required=True),
+        _field("scans", pa.list_(_SCAN), "What KEY.json says of every scan, less its affines"),
+        _field("members", pa.list_(pa.struct(ADDRESS_FIELDS)), "Where its members lie in the tar"),
     ]
 )
+"""Every column says in the file itself what it is (metadata of the field: `description`). Units are
+in the names; what is known of no scan is an empty list, what is known of this scan alone is in
+`scans`."""
 
 
 def used_row(meta: dict[str, Any], members: Sequence[Address]) -> dict[str, Any]:
     """Row of a study that is in the tar; `meta` is its KEY.json, `members` begins with that of the
     metadata."""
-    scans = meta["scans"]
+    scans = [{**s, "source_plane": _plane_of(s["source_affine"])} for s in meta["scans"]]
+    acquired = [scan["acquisition"] for scan in scans]
     return {
         "key": meta["key"],
         "patient": meta["patient"],
@@ -67,11 +93,17 @@ def used_row(meta: dict[str, Any], members: Sequence[Address]) -> dict[str, Any]
         "status": str(Status.USED),
         "reason": "",
         "num_scans": len(scans),
+        "num_series": len({scan["series_index"] for scan in scans}),
         "age_years": meta["age_years"],
         "sex": meta["sex"],
-        "modalities": sorted({scan["modality"] for scan in scans}),
-        "planes": sorted({scan["plane"] for scan in scans}),
-        "windows": sorted({scan["window"] for scan in scans}),
+        "modalities": _distinct(scans, "modality"),
+        "planes": _distinct(scans, "plane"),
+        "source_planes": _distinct(scans, "source_plane"),
+        "windows": _distinct(scans, "window"),
+        "flags": sorted({flag for scan in scans for flag in scan["flags"]}),
+        "manufacturers": _distinct(acquired, "manufacturer"),
+        "body_parts": _distinct(acquired, "body_part"),
+        "magnetic_fields_t": _distinct(acquired, "magnetic_field_t"),
         "num_sentences": sorted((name, len(s)) for name, s in meta["report"]["sentences"].items()),
         "report_chars": len(meta["report"]["text"]),
         "labels": sorted(meta["labels"].items()),
@@ -121,3 +153,13 @@ def samples(table: pa.Table, shard: int) -> list[SampleRef]:
                 SampleRef(row["key"], row["patient"], row["split"], shard, metadata, tuple(scans))
             )
     return found
+
+
+def _distinct(facts: Sequence[dict[str, Any]], name: str) -> list[Any]:
+    return sorted({fact[name] for fact in facts if name in fact})
+
+
+def _plane_of(affine: Sequence[Sequence[float]]) -> str:
+    """Plane of the slices of a grid: that of the axis nearest to their normal."""
+    steps = np.array(affine, dtype=float)[:3, :3]
+    return PLANES[int(np.argmax(np.abs(np.cross(steps[:, 2], steps[:, 1]))))]
