@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,9 @@ from typing import Any
 
 from study.errors import UserError
 from study.records import Reason, Rejection, Report
+
+LONGEST_NAME, DEEPEST = 255, 8
+"""Bytes of a file's name (NAME_MAX of Linux); folders between a root and a scan's files."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +136,15 @@ def _report(said: Any, variant: str) -> Report | Rejection:
 
 
 def _is_place(path: str, name: Any) -> bool:
-    """Whether a scan's folder lies below its root."""
+    """Whether a scan's folder lies below its root, and can be the name of one."""
     if not isinstance(name, str) or "\0" in path:
         return False
-    parts = PurePosixPath(path)
-    return not parts.is_absolute() and ".." not in parts.parts
+    try:
+        parts = PurePosixPath(path).parts
+        fits = all(len(os.fsencode(part)) <= LONGEST_NAME for part in parts)
+    except UnicodeEncodeError:
+        return False
+    return fits and len(parts) <= DEEPEST and not path.startswith("/") and ".." not in parts
 
 
 def _read_json(option: str, file: Path) -> dict[str, Any]:
