@@ -21,6 +21,7 @@ import pyarrow as pa
 from shards import codec, commit, index, layout, sidecar
 from shards.catalog import DatasetInfo, read_info
 from shards.index import Address, SampleRef
+from shards.remote import StoreFailure
 from shards.source import Source, source_of
 from shards.store import Location, Store, store_at
 from study.errors import UserError
@@ -65,6 +66,8 @@ class Dataset:
         info = read_info(store)
         try:
             samples = index.load(store)
+        except StoreFailure:
+            raise
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{store.url}/{index.INDEX_FILE} cannot be read: {error}") from None
         if len(samples) != info.num_studies:
@@ -222,6 +225,8 @@ class Dataset:
             count = self._source.fill(name, address.offset, [buffer.data for buffer in buffers])
         except FileNotFoundError:
             return "the shard is missing"
+        except StoreFailure:
+            raise  # nothing is known about the bytes
         except OSError as error:
             return f"it cannot be read: {error}"
         if count < address.length:

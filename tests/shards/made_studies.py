@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import hypothesis.strategies as st
 import numpy as np
 
 from shards import allowed
 from shards.catalog import DatasetInfo
+from shards.store import Location
 from shards.writer import ShardWriter, finish_dataset
 from study.records import FLAGS, Matrix, Reason, Report, Scan, Study
 
@@ -65,7 +64,7 @@ def study_of(
 
 
 def write_shard(
-    dataset: Path, shard: int, numbers: range, compression: str = "none", **facts: object
+    dataset: Location, shard: int, numbers: range, compression: str = "none", **facts: object
 ) -> None:
     with ShardWriter(dataset, shard, compression, content=f"content {shard}") as writer:
         for number in numbers:
@@ -73,7 +72,7 @@ def write_shard(
 
 
 def make_dataset(
-    dataset: Path, *, compression: str = "none", shards: int = 2, each: int = 3
+    dataset: Location, *, compression: str = "none", shards: int = 2, each: int = 3
 ) -> DatasetInfo:
     """A finished dataset: studies 0, 1, ... over shards, and in each one rejected study."""
     splits = ("train", "valid", "test")
