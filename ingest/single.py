@@ -3,8 +3,9 @@
 In: the place of a file, on its own or within an archive. Out: the place of the DICOM file in it:
 FOLDER/KEY.spool, there whole or not at all, while its path in tables stays that of the compressed
 file. What is in a file is told by its first bytes, never by its name. KEY comes of where the
-compressed bytes are, how many, and their time: a changed file is another one, and a rerun uses the
-spool again. Public sets come so: dcm_qa_canon_61, dcm_qa_philips_enh.
+compressed bytes are, how many, and their time: a changed file is another one. There is no index as
+archives have it: the file's row says how long the spool is, and where that is so nothing is done
+again. Public sets come so: dcm_qa_canon_61, dcm_qa_philips_enh.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ingest.compressed import (
 )
 from ingest.members import TooLargeError
 from ingest.place import Place
-from ingest.spool import Spool, make_folder, more_than
+from ingest.spool import Spool, make_folder
 from study.records import Instance, Reason, Rejection
 
 
@@ -56,20 +57,17 @@ def unpack(place: Place, kind: Compression, folder: str, max_unpacked: int) -> P
     """
     place = place.measured()
     spool = spool_of(place, folder)
-    if not spool.exists():
-        make_folder(folder)
-        try:
-            with place.open() as stream, Spool(spool, max_unpacked) as out:
-                for chunk in decompressed(stream, kind):
-                    out.write(chunk)
-                out.publish()
-        except DamagedStreamError as error:
-            return error.rejection
-        except TooLargeError as error:
-            return Rejection(Reason.TOO_LARGE, str(error))
-    num_bytes = spool.stat().st_size
-    if num_bytes > max_unpacked:
-        return Rejection(Reason.TOO_LARGE, more_than(max_unpacked))
+    make_folder(folder)
+    try:
+        with place.open() as stream, Spool(spool, max_unpacked) as out:
+            for chunk in decompressed(stream, kind):
+                out.write(chunk)
+            out.publish()
+            num_bytes = out.tell()
+    except DamagedStreamError as error:
+        return error.rejection
+    except TooLargeError as error:
+        return Rejection(Reason.TOO_LARGE, str(error))
     return place._replace(stored_in=str(spool), stored_at=0, num_bytes=num_bytes)
 
 

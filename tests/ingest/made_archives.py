@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import zstandard
+
 from ingest import archive
 from ingest.archive import Contents
 from study.records import Rejection
@@ -60,8 +62,10 @@ FORMS: dict[str, Callable[[Mapping[str, bytes]], bytes]] = {
     "tgz": lambda files: tar_bytes(files, "w:gz"),
     "tbz2": lambda files: tar_bytes(files, "w:bz2"),
     "txz": lambda files: tar_bytes(files, "w:xz"),
+    "tzst": lambda files: zstandard.ZstdCompressor().compress(tar_bytes(files)),
     "zip-stored": lambda files: zip_bytes(files, zipfile.ZIP_STORED),
     "zip": zip_bytes,
+    "zip-bzip2": lambda files: zip_bytes(files, zipfile.ZIP_BZIP2),
     "zip-streamed": streamed_zip_bytes,
     "zip-after-rubbish": lambda files: b"PK\3\4 rubbish" * 9 + zip_bytes(files),
 }
@@ -77,9 +81,11 @@ def noise(count: int, seed: int = 0) -> bytes:
 FILES = {f"s{n // 4}/{n:03d}.dcm": noise(2000 + n, n) for n in range(12)}
 
 
-def opened(folder: Path, content: bytes, limit: int = MANY) -> tuple[Path, Contents]:
+def opened(
+    folder: Path, content: bytes, limit: int = MANY, name: str = "archive"
+) -> tuple[Path, Contents]:
     """Write an archive, unpack it into folder/out, and list it."""
-    file, out = folder / "archive", folder / "out"
+    file, out = folder / name, folder / "out"
     file.write_bytes(content)
     out.mkdir(exist_ok=True)
     with file.open("rb") as stream:

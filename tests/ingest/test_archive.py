@@ -13,9 +13,11 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_archives import (
@@ -162,7 +164,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert bytes_of(file, found) == {"caf\\udcff\\udcfe": b"1"}
 
 
-@pytest.mark.parametrize("form", ["tgz", "tbz2", "txz", "zip"])
+@pytest.mark.parametrize("form", ["tgz", "tbz2", "txz", "tzst", "zip"])
 def test_bombs_are_counted_while_writing(tmp_path: Path, form: str) -> None:
     content = FORMS[form]({"bomb": b"\0" * 30_000_000})
     file, found = opened(tmp_path, content, limit=1_000_000)
@@ -197,12 +199,34 @@ def test_an_empty_archive_says_so(tmp_path: Path, form: str) -> None:
     assert found.broken == Rejection(Reason.NOT_DICOM, "an empty archive")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"PK", b"text", noise(5000), gzip.compress(b"a,b\n1,2\n"), bz2.compress(b"x" * 600)],
-)
-def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"PK", b"text", noise(5000), noise(5000) + b"PK\5\6"])
+def test_what_is_no_archive(content: bytes) -> None:
     assert archive.archive_kind(io.BytesIO(content), "x.zip") is None
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
+@pytest.mark.parametrize("content", [b"\n", b"a,b\n1,2\n" * 99])
+def test_what_is_compressed_and_no_tar(pack: Callable[[bytes], bytes], content: bytes) -> None:
+    found = archive.archive_kind(io.BytesIO(pack(content)), "x.zip")
+    assert isinstance(found, Rejection)
+    assert found.reason is Reason.NOT_DICOM
+    assert found.detail.endswith(" of what is neither DICOM nor a tar")
+
+
+def test_zstd_in_several_frames_and_a_window_too_wide(tmp_path: Path) -> None:
+    """As pzstd writes it, skippable frames between; and as `zstd --long=31` does."""
+    content, pack = tar_bytes(FILES), zstandard.ZstdCompressor().compress
+    skippable = b"\x50\x2a\x4d\x18\x04\0\0\0pzst"
+    parts = skippable + pack(content[:5000]) + skippable + pack(content[5000:])
+    file, found = opened(tmp_path, parts)
+    assert bytes_of(file, found) == FILES
+    assert found.broken is None
+    settings = zstandard.ZstdCompressionParameters(window_log=31, write_content_size=0)
+    wide = zstandard.ZstdCompressor(compression_params=settings).compressobj()
+    with io.BytesIO(wide.compress(content) + wide.flush()) as stream:
+        kind = archive.archive_kind(stream, "x")
+    assert isinstance(kind, Rejection)
+    assert kind.reason is Reason.UNREADABLE
 
 
 def test_a_changed_archive_is_unpacked_anew_and_an_unchanged_one_is_not(tmp_path: Path) -> None:

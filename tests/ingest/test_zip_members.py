@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import lzma
+import re
 import stat
 import struct
 import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from made_archives import FILES, bytes_of, opened, verdicts, zip_bytes
+import zstandard
+from made_archives import FILES, bytes_of, noise, opened, verdicts, zip_bytes
 
 from study.records import Reason, Rejection
 
@@ -47,7 +52,7 @@ def test_an_encrypted_zip(tmp_path: Path) -> None:
 
 def test_an_unknown_compression_and_a_wrong_checksum(tmp_path: Path) -> None:
     _, found = opened(tmp_path, zip_bytes({"a": b"x" * 100}, zipfile.ZIP_LZMA))
-    assert verdicts(found) == {"a": Rejection(Reason.UNREADABLE, "compression method 14")}
+    assert verdicts(found) == {"a": Rejection(Reason.UNREADABLE, "compression method 14 (lzma)")}
     content = bytearray(zip_bytes({"a": b"x" * 100, "b": b"y"}))
     place = content.index(b"PK\1\2") + 16
     content[place] ^= 1
@@ -82,3 +87,61 @@ def test_a_zip_that_lies_about_its_sizes(tmp_path: Path) -> None:
     _, found = opened(tmp_path, bytes(content), limit=1_000_000)
     assert found.broken is not None
     assert found.broken.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("method", "pack"), [(93, zstandard.ZstdCompressor().compress), (95, lzma.compress)]
+)
+def test_methods_that_zipfile_does_not_know(
+    tmp_path: Path, method: int, pack: Callable[[bytes], bytes]
+) -> None:
+    plain = noise(5000) + bytes(3_000_000)
+    content = bytearray(zip_bytes({"a": pack(plain), "b": b"y"}, zipfile.ZIP_STORED))
+    for signature, at in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        start = content.index(signature)
+        struct.pack_into("<H", content, start + at, method)
+        struct.pack_into("<I", content, start + at + 6, zlib.crc32(plain))
+        struct.pack_into("<I", content, start + at + 14, len(plain))
+    file, found = opened(tmp_path, bytes(content))
+    assert bytes_of(file, found) == {"a": plain, "b": b"y"}
+    assert found.broken is None
+    content[content.index(b"PK\3\4") + 200] ^= 0x55
+    file, found = opened(tmp_path, bytes(content))
+    assert bytes_of(file, found) == {"b": b"y"}
+    assert verdicts(found)["a"].reason is Reason.UNREADABLE
+
+
+def split_zip(files: Mapping[str, bytes], in_first: int) -> tuple[bytes, bytes]:
+    """Two parts of a zip as APPNOTE 8.5 has them: the first holds `in_first` whole members, and
+    half of the next."""
+    content = b"PK\7\x08" + zip_bytes(files)
+    places = [match.start() for match in re.finditer(b"PK\3\4", content)]
+    cut = (places[in_first] + places[in_first + 1]) // 2
+    first, last = content[:cut], bytearray(content[cut:])
+    for place, match in zip(places, re.finditer(b"PK\1\2", last), strict=True):
+        part = int(place >= cut)
+        struct.pack_into("<H", last, match.start() + 34, part)
+        struct.pack_into("<I", last, match.start() + 42, place - part * cut)
+    end = last.rindex(b"PK\5\6")
+    struct.pack_into("<HH", last, end + 4, 1, 1)
+    struct.pack_into("<I", last, end + 16, last.index(b"PK\1\2"))
+    return first, bytes(last)
+
+
+def test_parts_of_a_split_zip(tmp_path: Path) -> None:
+    """Members that are whole in a part are read, the others say why they are not."""
+    first, last = split_zip(FILES, 5)
+    names = list(FILES)
+    file, found = opened(tmp_path, first)
+    assert found.broken == Rejection(Reason.TRUNCATED, "the first part of a split zip")
+    assert bytes_of(file, found) == {name: FILES[name] for name in names[:5]}
+    assert list(verdicts(found)) == names[5:6]
+    file, found = opened(tmp_path, last, name="a.zip")
+    assert found.broken == Rejection(Reason.UNREADABLE, "the last part of a split zip")
+    assert bytes_of(file, found) == {name: FILES[name] for name in names[6:]}
+    other = Rejection(Reason.UNREADABLE, "in another part of a split zip")
+    assert verdicts(found) == dict.fromkeys(names[:6], other)
+    directory = last[last.index(b"PK\1\2") + 60 :]  # a directory that began in another part
+    _, found = opened(tmp_path, directory, name="a.zip")
+    assert found.members == ()
+    assert found.broken == Rejection(Reason.UNREADABLE, "the last part of a split zip")
