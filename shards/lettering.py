@@ -94,9 +94,9 @@ def panel(lines: Sequence[str], width: int, ink: Ink) -> Image.Image:
 
 
 @cache
-def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(pixels: int = TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The built-in font."""
-    return ImageFont.load_default(TEXT)
+    return ImageFont.load_default(pixels)
 
 
 @cache

@@ -89,8 +89,8 @@ def _said(study: Study) -> str:
 
 
 def _text(value: str) -> str:
-    """For the content of an element, or of an attribute in double quotes."""
-    return html.escape(composed(value), quote=True)
+    """For the content of an element, or of an attribute in double quotes. HTML would drop NULs."""
+    return html.escape(composed(value).replace("\0", "\ufffd"), quote=True)
 
 
 def _policy(style: str) -> str:

@@ -20,7 +20,9 @@ h3 { font-size: 12px; color: #a8a8a8; font-weight: normal; margin: 0; }
 p { margin: .2em 0; }
 small { color: #a8a8a8; }
 form { background: #101010; display: flex; flex-wrap: wrap; gap: .4em .6em; align-items: center; }
-input, select, button { font: inherit; min-height: 2em; }
+label { display: flex; align-items: center; }
+input, select, button { font: inherit; }
+select, button, input[type=search] { min-height: 2em; }
 input[type=search] { flex: 1 1 16em; min-width: 10em; max-width: 30em; box-sizing: border-box; }
 output { font-weight: bold; }
 section, h2 { scroll-margin-top: 6em; }
@@ -40,6 +42,7 @@ details div { white-space: pre-wrap; color: #c8c8c8; }
   form { position: sticky; top: 0; padding: .4em 0; z-index: 1; }
 }
 @media (max-width: 800px) { section { grid-template-columns: minmax(0, 1fr); } }
+@media (hover: none) { form small { display: none; } }
 @media print { form { display: none; } section { content-visibility: visible; } }
 """
 

@@ -22,6 +22,9 @@ TILE = 150
 SLICES = 3
 """Slices shown of a scan."""
 STRIPS_A_ROW = 2
+LETTER = 13 / 150
+"""Height of the letters at the edges of a slice, as part of the slice's."""
+MIN_LETTER = 10
 MAX_HEIGHT = 65_500
 """Of a sheet in pixels: browsers and many viewers show none that is higher."""
 MAX_PIXELS = 89_478_485
@@ -128,6 +131,7 @@ def _tile(slice_HW: np.ndarray, view: View, tile: int) -> Image.Image:
     square = Image.new("RGB", (tile, tile), (0, 0, 0))
     square.paste(shown.convert("RGB"), ((tile - size[0]) // 2, (tile - size[1]) // 2))
     draw, middle = ImageDraw.Draw(square), tile // 2
+    letters = font(max(MIN_LETTER, round(tile * LETTER)))
     edges = [
         ((2, middle), view.left, "lm"),
         ((tile - 2, middle), view.right, "rm"),
@@ -135,7 +139,7 @@ def _tile(slice_HW: np.ndarray, view: View, tile: int) -> Image.Image:
         ((middle, tile - 2), view.bottom, "mb"),
     ]
     for place, letter, anchor in edges:
-        draw.text(place, letter, _MARK, font(), anchor, stroke_width=1, stroke_fill=(0, 0, 0))
+        draw.text(place, letter, _MARK, letters, anchor, stroke_width=1, stroke_fill=(0, 0, 0))
     return square
 
 
