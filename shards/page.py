@@ -66,8 +66,8 @@ def _figure(scan: Scan, tile: int, slices: int) -> str:
 
 def _facts(scan: Scan) -> str:
     low, high = scan.window_limits
-    shape = " x ".join(map(str, scan.source_shape))
-    spacing = " x ".join(f"{value:.3g}" for value in scan.source_spacing_mm)
+    shape = "x".join(map(str, scan.source_shape))
+    spacing = "x".join(f"{value:.3g}" for value in scan.source_spacing_mm)
     flags = f", {' '.join(scan.flags)}" if scan.flags else ""
     return f"{low:.4g} to {high:.4g}, source {shape} of {spacing} mm{flags}"
 

@@ -302,7 +302,7 @@ def test_without_scripts_all_is_there(tmp_path: Path) -> None:
     assert text.count("<script>") == text.count("</script>") == 1
     assert text.count("<section ") == 5
     assert "&lt;b&gt;5 &gt; 3&lt;/b&gt; &amp;amp; &lt;i&gt;more" in text
-    assert "source 20 x 256 x 256 of 5 x 0.9 x 0.9 mm, GANTRY_TILT" in text
+    assert "source 20x256x256 of 5x0.9x0.9 mm, GANTRY_TILT" in text
     assert "labels: mass 1" in text
 
 

@@ -5,8 +5,9 @@ import pytest
 from made_studies import study_of
 from PIL import Image
 
-from shards import preview
-from study.records import Matrix, Scan, Study
+from shards import lettering, preview
+from study.errors import UserError
+from study.records import Matrix, Report, Scan
 
 RPI: Matrix = ((0, 0, -2, 30), (0, 2, 0, -30), (-4, 0, 0, 30), (0, 0, 0, 1))
 LPS: Matrix = ((0, 0, 2, -30), (0, 2, 0, -30), (4, 0, 0, -30), (0, 0, 0, 1))
@@ -81,14 +82,45 @@ def test_middle_slices() -> None:
     assert preview.middle_slices(2, 5) == [0, 1]
 
 
-def test_sheet_and_page(tmp_path: object) -> None:
-    study = study_of(3, scans=3)
-    tricky: Study = replace(
-        study, report=replace(study.report, sentences={"v": ("<b>5 > 3</b> & more",)})
-    )
-    sheet = preview.contact_sheet([study, tricky], tile=60)
-    assert sheet.height > 4 * 60
+def test_a_sheet_of_40_scans_holds_them_all() -> None:
+    sheet = preview.contact_sheet([study_of(0, scans=40)], tile=60)
+    assert sheet.height > 40 / preview.STRIPS_A_ROW * 60
     assert preview.contact_sheet([]).width > 0
+
+
+def test_a_sheet_that_viewers_refuse_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview, "MAX_HEIGHT", 500)
+    assert preview.contact_sheet([study_of(0)], tile=60).height < 500
+    with pytest.raises(UserError, match=r"picture of 392 x .* --limit.*\.html"):
+        preview.contact_sheet((study_of(n) for n in range(9)), tile=60)
+
+
+def test_a_long_sentence_makes_the_sheet_higher_not_wider() -> None:
+    def sheet(sentence: str) -> Image.Image:
+        return preview.contact_sheet(
+            [replace(study_of(0), report=Report({"v": (sentence,)}))], tile=60
+        )
+
+    short, long, word = sheet("word"), sheet("word " * 100), sheet("w" * 500)
+    assert short.width == long.width == word.width
+    assert min(long.height, word.height) >= short.height + 9 * lettering.LINE
+
+
+def test_a_sheet_says_when_its_font_lacks_letters() -> None:
+    def height(sentence: str) -> int:
+        report = Report({"v": (sentence,)})
+        return preview.contact_sheet([replace(study_of(0), report=report)], tile=150).height
+
+    assert height("Gr\u00f6\u00dfe") > height("Groesse")
+
+
+def test_the_letters_grow_with_the_slice() -> None:
+    def yellow(tile: int) -> int:
+        dark = replace(blob_at(RPI, (0, 0, 0)), array=np.zeros((16, 32, 32), np.uint8))
+        pixels = np.asarray(preview.scan_picture(dark, tile=tile)).astype(int)
+        return int(((pixels[..., 0] > 150) & (pixels[..., 2] < 120)).sum())
+
+    assert yellow(300) > 2.5 * yellow(150)
 
 
 @pytest.mark.parametrize(("dtype", "top"), [("uint16", 65535), ("float16", 1.0)])
