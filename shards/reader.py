@@ -90,7 +90,7 @@ class Dataset:
 
     def metadata(self, ref: SampleRef, *, check: bool = True) -> dict[str, Any]:
         """KEY.json of a sample."""
-        payload = self._payload(ref, ref.metadata, check)
+        payload = self._payload(ref, ref.metadata, check, keep=False)
         try:
             meta = json.loads(payload.tobytes())
         except ValueError as error:
@@ -200,29 +200,39 @@ class Dataset:
             )
         self._read(ref, address, [header, data], check)
 
-    def _payload(self, ref: SampleRef, address: Address, check: bool) -> np.ndarray:
+    def _payload(
+        self, ref: SampleRef, address: Address, check: bool, keep: bool = True
+    ) -> np.ndarray:
         payload = np.empty(address.length, np.uint8)
-        self._read(ref, address, [payload], check)
+        self._read(ref, address, [payload], check, keep)
         return payload
 
     def _read(
-        self, ref: SampleRef, address: Address, buffers: list[np.ndarray], check: bool
+        self,
+        ref: SampleRef,
+        address: Address,
+        buffers: list[np.ndarray],
+        check: bool,
+        keep: bool = True,
     ) -> None:
         """Read the member into buffers, one after the other; again where its bytes are missing or
         wrong."""
         name = commit.tar_name(ref.shard)
         for tries_left in reversed(range(READ_TRIES)):
-            problem = self._try(name, address, buffers, check)
+            problem = self._try(name, address, buffers, check, keep)
             if not problem:
                 return
             self._source.forget(name, address.offset, address.length)
             if not tries_left:
                 raise self._corrupt(ref, address, problem)
 
-    def _try(self, name: str, address: Address, buffers: list[np.ndarray], check: bool) -> str:
+    def _try(
+        self, name: str, address: Address, buffers: list[np.ndarray], check: bool, keep: bool
+    ) -> str:
         """What is wrong with the bytes that were read; empty where they are right."""
+        views = [buffer.data for buffer in buffers]
         try:
-            count = self._source.fill(name, address.offset, [buffer.data for buffer in buffers])
+            count = self._source.fill(name, address.offset, views, keep=keep)
         except FileNotFoundError:
             return "the shard is missing"
         except StoreFailure:

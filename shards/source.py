@@ -22,11 +22,12 @@ MAX_OPEN_FILES = 128
 class Source(Protocol):
     """Where the bytes of files come from."""
 
-    def fill(self, name: str, offset: int, views: list[memoryview]) -> int:
+    def fill(self, name: str, offset: int, views: list[memoryview], *, keep: bool = True) -> int:
         """Read bytes from `offset` on into the views, one after the other.
 
         Returns how many were read: fewer than the views hold only where the file ends before.
-        FileNotFoundError where there is no such file.
+        FileNotFoundError where there is no such file. `keep=False`: they will not be wanted soon
+        again.
         """
 
     def forget(self, name: str, offset: int, length: int) -> None:
@@ -38,6 +39,31 @@ def source_of(store: Store) -> Source:
     return LocalSource(store.folder) if isinstance(store, LocalStore) else RemoteSource(store)
 
 
+def read_at(descriptor: int, offset: int, views: list[memoryview]) -> int:
+    """`Source.fill` from an open file."""
+    done, left = 0, [view for view in views if len(view)]
+    while left:
+        count = os.preadv(descriptor, left, offset + done)
+        if count == 0:
+            break
+        done += count
+        while left and count >= len(left[0]):
+            count -= len(left.pop(0))
+        if count:
+            left[0] = left[0][count:]
+    return done
+
+
+def spread(data: bytes, views: list[memoryview]) -> int:
+    """Copy bytes into the views, one after the other; returns how many."""
+    whole, done = memoryview(data), 0
+    for view in views:
+        part = whole[done : done + len(view)]
+        view[: len(part)] = part
+        done += len(part)
+    return done
+
+
 class LocalSource:
     """Files of a folder, from the page cache straight into the buffers."""
 
@@ -46,19 +72,9 @@ class LocalSource:
         self._files: OrderedDict[str, _OpenFile] = OrderedDict()
         self._lock = threading.Lock()
 
-    def fill(self, name: str, offset: int, views: list[memoryview]) -> int:
-        file = self._open(name)
-        done, left = 0, [view for view in views if len(view)]
-        while left:
-            count = os.preadv(file.descriptor, left, offset + done)
-            if count == 0:
-                break
-            done += count
-            while left and count >= len(left[0]):
-                count -= len(left.pop(0))
-            if count:
-                left[0] = left[0][count:]
-        return done
+    def fill(self, name: str, offset: int, views: list[memoryview], *, keep: bool = True) -> int:
+        file = self._open(name)  # held: its descriptor closes with it
+        return read_at(file.descriptor, offset, views)
 
     def forget(self, name: str, offset: int, length: int) -> None:
         with self._lock:
@@ -84,14 +100,8 @@ class RemoteSource:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def fill(self, name: str, offset: int, views: list[memoryview]) -> int:
-        data = self._store.read(name, offset, sum(len(view) for view in views))
-        done = 0
-        for view in views:
-            part = data[done : done + len(view)]
-            view[: len(part)] = part
-            done += len(part)
-        return done
+    def fill(self, name: str, offset: int, views: list[memoryview], *, keep: bool = True) -> int:
+        return spread(self._store.read(name, offset, sum(len(view) for view in views)), views)
 
     def forget(self, name: str, offset: int, length: int) -> None:
         """Nothing is kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import fsspec
@@ -16,11 +17,15 @@ class FaultyFileSystem(MemoryFileSystem):
     pseudo_dirs: ClassVar[list[str]] = [""]
     fail: ClassVar[dict[str, int]] = {}
     """Request -> how many times it fails from now on."""
+    spoil: ClassVar[dict[str, int]] = {}
+    """Name of a file -> of how many readings from now on the last byte is wrong."""
     lose = 0
     """Bytes that the next file sent is short of."""
     error: Exception = ConnectionResetError("connection reset by peer")
     asked: ClassVar[list[str]] = []
     """Requests, in their order."""
+    read_bytes = 0
+    """By all requests."""
 
     def _fail(self, request: str) -> None:
         self.asked.append(request)
@@ -30,7 +35,12 @@ class FaultyFileSystem(MemoryFileSystem):
 
     def cat_file(self, path: str, start: Any = None, end: Any = None, **options: Any) -> bytes:
         self._fail("cat_file")
-        return super().cat_file(path, start=start, end=end, **options)
+        data: bytes = super().cat_file(path, start=start, end=end, **options)
+        if self.spoil.get(Path(path).name, 0):
+            self.spoil[Path(path).name] -= 1
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        type(self).read_bytes += len(data)
+        return data
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         self._fail("info")
@@ -62,7 +72,7 @@ def clean() -> type[FaultyFileSystem]:
     cls = FaultyFileSystem
     cls.store.clear()
     cls.pseudo_dirs[:] = [""]
-    cls.fail, cls.lose, cls.asked = {}, 0, []
+    cls.fail, cls.spoil, cls.lose, cls.asked, cls.read_bytes = {}, {}, 0, [], 0
     cls.error = ConnectionResetError("connection reset by peer")
     return cls
 
