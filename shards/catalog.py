@@ -1,9 +1,9 @@
 """Committed shards -> a finished dataset.
 
 In: a folder of committed shards and how they came about. Out: index.parquet, sizes.json,
-croissant.json, README.md and, last, dataset.json: a folder without it is not a dataset. Running it
-again over the same shards writes the same bytes. No paths, host names or times enter it: all of it
-is checked against `shards.allowed`.
+croissant.json, study.schema.json, preview.png, README.md and, last, dataset.json: a folder without
+it is not a dataset. Running it again over the same shards writes the same bytes. No paths, host
+names or times enter it: all of it is checked against `shards.allowed`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
-from shards import allowed, card, census, commit, index, seal, store
+from shards import allowed, card, census, commit, cover, croissant, index, schema, seal, store
 from shards.commit import ShardStats
+from shards.croissant import Beside
 from shards.layout import SCHEMA_VERSION, Record, to_bytes
 from shards.store import LocalStore, Location, Store, store_at
 from study.errors import UserError
@@ -31,6 +32,7 @@ SIZES_FILE = "sizes.json"
 ROW_GROUP = 1 << 16
 """Rows of a row group of index.parquet: the members of a few shards, so that one shard's are found
 without reading all."""
+_ENCODINGS = {schema.SCHEMA_FILE: "application/schema+json", cover.PICTURE_FILE: "image/png"}
 NAMELESS = "dataset"
 """Name of a dataset whose own is not on the allow-list."""
 
@@ -104,7 +106,10 @@ def finish_dataset(
         known = {key: value for key, value in facts.items() if key != "settings"}
         allowed.refuse_misfits(allowed.misfits(known, allowed.DATASET))
         allowed.refuse_misfits(allowed.setting_misfits(facts["settings"]))
-        books = books_of(facts, done)
+        indexed = Beside(
+            index.INDEX_FILE, new_index.stream.tell(), index_sha256, "application/x-parquet"
+        )
+        books = books_of(facts, done, indexed, cover.picture(place, found.is_latest))
         place.remove(INFO_FILE)  # the parts below are replaced one by one
         new_index.publish()
     finally:
@@ -144,13 +149,33 @@ def counted(
     }
 
 
-def books_of(facts: Mapping[str, Any], done: Mapping[int, ShardStats]) -> dict[str, bytes]:
+def books_of(
+    facts: Mapping[str, Any],
+    done: Mapping[int, ShardStats],
+    indexed: Beside,
+    picture: bytes | None,
+) -> dict[str, bytes]:
     """Name -> bytes of the files that only repeat what dataset.json and the shards say."""
-    croissant = card.croissant(facts, done)
+    books = {schema.SCHEMA_FILE: schema.text()}
+    if picture is not None:
+        books[cover.PICTURE_FILE] = picture
+    beside = [
+        Beside(name, len(data), hashlib.sha256(data).hexdigest(), _ENCODINGS[name])
+        for name, data in books.items()
+    ]
+    described = croissant.croissant(
+        facts,
+        done,
+        (indexed, *beside),
+        description=card.summary(facts),
+        protected=card.PROTECTED,
+    )
+    shown = cover.PICTURE_FILE if picture is not None else ""
     return {
+        **books,
         SIZES_FILE: sizes_text(done),
-        card.CROISSANT_FILE: (json.dumps(croissant, indent=1) + "\n").encode(),
-        card.README_FILE: card.readme(facts).encode(),
+        croissant.CROISSANT_FILE: (json.dumps(described, indent=1) + "\n").encode(),
+        card.README_FILE: card.readme(facts, done, shown).encode(),
     }
 
 

@@ -6,6 +6,7 @@ leaks made on purpose, which the same search must find.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -17,8 +18,10 @@ from cage import STUDY, build_cage, pipeline, run
 from canaries import WORD, contents, found
 
 from ingest.reports import load_labels
-from shards import allowed, card, commit
+from shards import allowed, card, catalog, census, commit, cover
 from shards.catalog import read_info
+from shards.croissant import Beside
+from shards.store import store_at
 from study.errors import UserError
 from study.sections import Columns
 
@@ -89,13 +92,18 @@ def test_every_value_of_the_finished_dataset_is_on_the_allow_list(cage: Path) ->
     assert all(PSEUDONYM.fullmatch(s["digest"]) for meta in metas for s in meta["scans"])
     facts["settings"] = settings
     done = commit.committed(dataset)
-    assert (dataset / card.README_FILE).read_text() == card.readme(facts)
-    croissant = json.loads((dataset / card.CROISSANT_FILE).read_bytes())
-    assert croissant == card.croissant(facts, dataset, done)
+    table = (dataset / "index.parquet").read_bytes()
+    parquet = "application/x-parquet"
+    indexed = Beside("index.parquet", len(table), hashlib.sha256(table).hexdigest(), parquet)
+    place = store_at(dataset)
+    picture = cover.picture(place, census.survey(place, done).is_latest)
+    for name, data in catalog.books_of(facts, done, indexed, picture).items():
+        assert (dataset / name).read_bytes() == data, name
     sizes = json.loads((dataset / "sizes.json").read_bytes())
     assert all(re.fullmatch(r"\d{5}\.tar", name) for name in sizes)
     known = r"\d{5}(?:\.tar|\.parquet|_stats\.json)|dataset\.json|index\.parquet|sizes\.json|.*\.md"
-    assert all(re.fullmatch(f"{known}|croissant\\.json", p.name) for p in dataset.iterdir())
+    known += r"|croissant\.json|study\.schema\.json|preview\.png"
+    assert all(re.fullmatch(known, p.name) for p in dataset.iterdir())
 
 
 def test_the_readme_says_that_the_data_is_protected(cage: Path) -> None:

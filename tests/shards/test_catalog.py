@@ -8,7 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import webdataset
 from made_studies import make_dataset, study_of
 
 from shards import commit, index, layout, sidecar
@@ -126,37 +125,6 @@ def record(shard: int, count: int, parquet_bytes: int) -> commit.ShardStats:
         parquet_sha256="",
         seconds=1.0,
     )
-
-
-def test_croissant_names_every_file_with_its_hash(tmp_path: Path) -> None:
-    make_dataset(tmp_path)
-    card = json.loads((tmp_path / "croissant.json").read_text())
-    assert card["conformsTo"] == "http://mlcommons.org/croissant/1.1"
-    by_id = {part["@id"]: part for part in card["distribution"]}
-    for shard, stats in committed(tmp_path).items():
-        assert by_id[f"{shard:05d}.tar"]["sha256"] == stats.tar_sha256
-        assert by_id[f"{shard:05d}.parquet"]["sha256"] == stats.parquet_sha256
-    for part in card["distribution"]:
-        assert all(parent["@id"] in by_id for parent in part.get("containedIn", []))
-    for records in card["recordSet"]:
-        for field in records["field"]:
-            assert next(iter(field["source"].values()))["@id"] in by_id
-
-
-@pytest.mark.parametrize("compression", ["none", "zstd"])
-def test_the_five_lines_of_the_readme_run(
-    tmp_path: Path,
-    compression: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    make_dataset(tmp_path, compression=compression)
-    text = (tmp_path / "README.md").read_text()
-    assert "Protected data" in text
-    code = text.split("```python\n")[1].split("```")[0]
-    monkeypatch.chdir(tmp_path)
-    exec(code, {"webdataset": webdataset})
-    assert capsys.readouterr().out.count("s01.npy") == 3
 
 
 def test_an_empty_folder_makes_an_empty_dataset(tmp_path: Path) -> None:
