@@ -21,6 +21,7 @@ from shards import allowed, condition, words
 from shards.cli_options import AsJson, DatasetPath, Split
 from shards.find import Match, Query, Said, find
 from shards.reader import Dataset
+from shards.view import PLANES
 from study.errors import UserError
 from study.progress import Bars
 from study.records import FLAGS
@@ -77,7 +78,7 @@ def find_studies(
         age=None if age is None else _age(age),
         labels=tuple(_label(one) for one in label or ()),
         modality=_known("--modality", modality, allowed.MODALITY.words),
-        plane=_known("--plane", plane, ("axial", "coronal", "sagittal")),
+        plane=_known("--plane", plane, PLANES),
         window=tuple(window or ()),
         flag=_known("--flag", flag, FLAGS),
         conditions=tuple(condition.parse(one) for one in where or ()),

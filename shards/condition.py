@@ -1,7 +1,7 @@
 """One condition on a fact of a study or of a scan: `echo_time_ms<30`.
 
-In: what the user typed. Out: a `Condition`. The facts are those of a shard's table and, for
-acquisition, of `KEY.json`; a fact that is missing fulfils no condition, not even `!=`.
+In: what the user typed. Out: a `Condition`. The facts are those of a shard's table. A fact that is
+missing fulfils no condition, not even `!=`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from shards import allowed
+from shards.view import PLANES
 from study.errors import UserError
 
 Fact = float | str | None
 
 STUDY_FIELDS: Mapping[str, Callable[[dict[str, Any]], Fact]] = {
     "num_scans": lambda row: row["num_scans"],
+    "num_series": lambda row: row["num_series"],
     "num_sentences": lambda row: sum(row["num_sentences"].values()),
     "report_chars": lambda row: row["report_chars"],
     "age_years": lambda row: row["age_years"],
@@ -34,25 +36,29 @@ def _item(name: str, place: int) -> Callable[[dict[str, Any]], Fact]:
     return lambda scan: scan[name][place]
 
 
+def _acquired(name: str) -> Callable[[dict[str, Any]], Fact]:
+    return lambda scan: scan["acquisition"][name]
+
+
 SCAN_FIELDS: Mapping[str, Callable[[dict[str, Any]], Fact]] = {
     "modality": lambda scan: scan["modality"],
     "plane": lambda scan: scan["plane"],
+    "source_plane": lambda scan: scan["source_plane"],
     "window": lambda scan: scan["window"],
     "series_index": lambda scan: scan["series_index"],
     **{axis: _item("shape", n) for axis, n in _AXES.items()},
     **{f"{axis}_spacing_mm": _item("spacing_mm", n) for axis, n in _AXES.items()},
     **{f"source_{axis}": _item("source_shape", n) for axis, n in _AXES.items()},
     **{f"source_{axis}_spacing_mm": _item("source_spacing_mm", n) for axis, n in _AXES.items()},
+    **{name: _acquired(name) for name in allowed.ACQUISITION},
 }
-"""Of a scan, in the table and in KEY.json. Depth, height and width are the axes of the array,
-`source_` those of the native grid."""
-
-ACQUISITION_FIELDS: Mapping[str, allowed.Rule] = allowed.ACQUISITION
-"""Of a scan, in KEY.json alone."""
+"""Of one scan. Depth, height and width are the axes of the array, `source_` those of the native
+grid."""
 
 _WORDS = {
     "modality": allowed.MODALITY.words,
-    "plane": frozenset({"axial", "coronal", "sagittal"}),
+    "plane": frozenset(PLANES),
+    "source_plane": frozenset(PLANES),
     "sex": frozenset("FMO"),
     **{n: rule.words for n, rule in allowed.ACQUISITION.items() if isinstance(rule, allowed.Words)},
 }
@@ -116,4 +122,4 @@ def parse(text: str) -> Condition:
 
 def fields() -> tuple[str, ...]:
     """Names of all fields."""
-    return (*STUDY_FIELDS, *SCAN_FIELDS, *ACQUISITION_FIELDS)
+    return (*STUDY_FIELDS, *SCAN_FIELDS)

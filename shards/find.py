@@ -1,23 +1,22 @@
 """Which studies of a dataset have what one looks for.
 
-In: a dataset and a `Query`. Out: a `Match` for every study, in the order of the dataset. What the
-table of the shards knows is answered from it without touching a tar; only studies that pass are
-opened for their sentences and for the acquisition facts, which are in `KEY.json`. What is asked of
-scans must hold for one and the same scan: `MR`, `axial` and `echo_time_ms<30` is an axial MR scan
-with a short echo time.
+In: a dataset and a `Query`. Out: a `Match` for every study, in the order of the dataset. Metadata
+is answered from the table of the shards without touching a tar; only studies that pass are opened,
+for their sentences. What is asked of scans must hold for one and the same scan: `MR`, `axial` and
+`echo_time_ms<30` is an axial MR scan with a short echo time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from shards.ahead import ahead
-from shards.condition import ACQUISITION_FIELDS, SCAN_FIELDS, STUDY_FIELDS, Condition
+from shards.condition import SCAN_FIELDS, STUDY_FIELDS, Condition
 from shards.index import SampleRef
 from shards.reader import Dataset
 from shards.words import Span, Words, composed, pieces
@@ -73,7 +72,7 @@ class Match:
     num_scans: int
     scans: tuple[int, ...]
     """Numbers of the scans that match."""
-    said: tuple[Said, ...] = field(default=())
+    said: tuple[Said, ...] = ()
 
 
 def find(dataset: Dataset, query: Query, heard: Heard = lambda done, of: None) -> Iterator[Match]:
@@ -84,26 +83,29 @@ def find(dataset: Dataset, query: Query, heard: Heard = lambda done, of: None) -
     _check_names(table, query)
     refs = {(ref.key, ref.shard): ref for ref in dataset.samples(query.split)}
     rows = (
-        (refs[row["key"], row["shard"]], row)
+        row
         for row in _rows(table, query)
         if (row["key"], row["shard"]) in refs  # others are superseded
     )
-    found = ((ref, row, scans) for ref, row in rows if (scans := _scans(row, query)) is not None)
-    needs_metadata = query.words is not None or any(
-        condition.name in ACQUISITION_FIELDS for condition in query.conditions
+    found = (
+        _match(refs[row["key"], row["shard"]], row, scans)
+        for row in rows
+        if (scans := _scans(row, query)) is not None
     )
-    if not needs_metadata:
-        yield from (_match(ref, row, scans) for ref, row, scans in found)
+    if query.words is None:
+        yield from found
         return
-    chosen = list(found)
+    chosen = list(found)  # how many there are is known before the first is opened
+    wanted = query.words
 
-    def read(item: tuple[SampleRef, dict[str, Any], tuple[int, ...]]) -> Match | None:
-        return _match_in_metadata(item[0], item[1], dataset.metadata(item[0]), query)
+    def read(match: Match) -> Match:
+        meta = dataset.metadata(refs[match.key, match.shard])
+        return replace(match, said=tuple(_said(meta["report"], wanted)))
 
     done = ahead(read, chosen, threads=THREADS, window=8 * THREADS)
     for number, match in enumerate(done, 1):
         heard(number, len(chosen))
-        if match is not None:
+        if match.said:
             yield match
 
 
@@ -131,12 +133,9 @@ def _rows(table: pa.Table, query: Query) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def _scans(facts: dict[str, Any], query: Query) -> tuple[int, ...] | None:
-    """Numbers of the scans that match by what `facts` (a row of the table, or KEY.json) tell of
-    them; None for too few."""
-    numbers = tuple(
-        number for number, scan in enumerate(facts["scans"]) if _scan_matches(scan, query)
-    )
+def _scans(row: dict[str, Any], query: Query) -> tuple[int, ...] | None:
+    """Numbers of the scans that match; None for too few."""
+    numbers = tuple(n for n, scan in enumerate(row["scans"]) if _scan_matches(scan, query))
     return numbers if len(numbers) >= query.min_scans else None
 
 
@@ -152,22 +151,9 @@ def _scan_matches(scan: dict[str, Any], query: Query) -> bool:
         return False
     return all(
         condition.holds(SCAN_FIELDS[condition.name](scan))
-        if condition.name in SCAN_FIELDS
-        else condition.holds(scan["acquisition"].get(condition.name))
         for condition in query.conditions
         if condition.name in SCAN_FIELDS
-        or (condition.name in ACQUISITION_FIELDS and "acquisition" in scan)  # not in the table
     )
-
-
-def _match_in_metadata(
-    ref: SampleRef, row: dict[str, Any], meta: dict[str, Any], query: Query
-) -> Match | None:
-    scans = _scans(meta, query)
-    said = () if query.words is None else tuple(_said(meta["report"], query.words))
-    if scans is None or (query.words is not None and not said):
-        return None
-    return _match(ref, row, scans, said)
 
 
 def _said(report: dict[str, Any], words: Words) -> Iterator[Said]:
@@ -183,12 +169,8 @@ def _said(report: dict[str, Any], words: Words) -> Iterator[Said]:
             yield Said(where, composed(text), tuple(spans))
 
 
-def _match(
-    ref: SampleRef, row: dict[str, Any], scans: tuple[int, ...], said: tuple[Said, ...] = ()
-) -> Match:
-    return Match(
-        ref.key, ref.split, ref.shard, tuple(row["modalities"]), row["num_scans"], scans, said
-    )
+def _match(ref: SampleRef, row: dict[str, Any], scans: tuple[int, ...]) -> Match:
+    return Match(ref.key, ref.split, ref.shard, tuple(row["modalities"]), row["num_scans"], scans)
 
 
 def _check_names(table: pa.Table, query: Query) -> None:

@@ -174,7 +174,7 @@ def test_metadata_is_answered_without_a_tar(
         raise AssertionError("a tar was read")
 
     monkeypatch.setattr(Dataset, "metadata", opened)
-    asked = ["--window", "bone", "--age", "41", "--where", "depth=4", "--label", "mass=1"]
+    asked = ["--window", "bone", "--age", "41", "--where", "kvp_kv=120", "--label", "mass=1"]
     assert run(*asked, "--keys").split() == [key_of(1)]
     with pytest.raises(AssertionError, match="a tar was read"):
         list(find(Dataset.open(dataset), Query(words=words.words("acute"))))
@@ -283,8 +283,13 @@ def test_spans_of_two_words_are_merged() -> None:
 def test_every_field_can_be_asked_for(dataset: Path) -> None:
     opened = Dataset.open(dataset)
     row = opened.table().to_pylist(maps_as_pydicts="strict")[0]
-    scan = opened.metadata(opened.samples()[0])["scans"][0]
+    facts = opened.metadata(opened.samples()[0])["scans"][1]
     for name in condition.STUDY_FIELDS:
         assert condition.STUDY_FIELDS[name](row) is not None
-    for name in condition.SCAN_FIELDS:
-        assert condition.SCAN_FIELDS[name](row["scans"][0]) == condition.SCAN_FIELDS[name](scan)
+    scan = {name: field(row["scans"][1]) for name, field in condition.SCAN_FIELDS.items()}
+    assert (scan["depth"], scan["height"], scan["width"]) == tuple(facts["shape"])
+    assert scan["source_width_spacing_mm"] == facts["source_spacing_mm"][2]
+    assert scan["source_plane"] == "axial"
+    assert scan["echo_time_ms"] == 12.0
+    assert scan["kvp_kv"] is None
+    assert set(condition.fields()) == {*condition.STUDY_FIELDS, *scan}

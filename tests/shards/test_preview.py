@@ -91,7 +91,7 @@ def test_a_sheet_of_40_scans_holds_them_all() -> None:
 def test_a_sheet_that_viewers_refuse_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview, "MAX_HEIGHT", 500)
     assert preview.contact_sheet([study_of(0)], tile=60).height < 500
-    with pytest.raises(UserError, match=r"picture of 392 x .* --limit.*\.html"):
+    with pytest.raises(UserError, match=r"picture of 392 x .*--limit.*\.html"):
         preview.contact_sheet((study_of(n) for n in range(9)), tile=60)
 
 
