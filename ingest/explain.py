@@ -55,6 +55,7 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.NOT_SELECTED: "ingest.select leaves it out",
     Reason.NO_SCANS: "its study has no usable scan",
     Reason.NO_REPORT: "its study has no report",
+    Reason.DAMAGED: "its sample was damaged within the dataset",
 }
 """What every reason says of an image, to complete "rejected: ..."."""
 

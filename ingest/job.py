@@ -194,17 +194,18 @@ def _finish(
     done = committed(dataset)
     if not any(stats.successes for stats in done.values()):
         raise UserError(_nothing_usable(rows))
-    if written or not is_finished(dataset) or read_info(dataset).num_shards != len(done):
+    mark, there = fingerprint(public), read_info(dataset) if is_finished(dataset) else None
+    if written or there is None or (there.num_shards, there.fingerprint) != (len(done), mark):
         info = finish_dataset(
             dataset,
-            fingerprint=fingerprint(public),
+            fingerprint=mark,
             provenance=provenance(),
             settings=public,
             key_fingerprint=deidentify.key_fingerprint(key),
             name=pipeline.name,
         )
     else:
-        info = read_info(dataset)
+        info = there
     sums, kept = ledger.sums(rows), len(work.tasks) - written
     log.event("ingested", written=written, kept=kept, **sums.as_json())
     return JobResult(info, sums, work.reports, work.labels, written, kept)

@@ -16,6 +16,7 @@ from ingest import deidentify
 from ingest.allowlist import public_settings
 from ingest.plan import ShardTask
 from shards.catalog import is_finished, read_info
+from shards.commit import REPAIRED
 from shards.store import LocalStore, Store, store_at
 from shards.writer import committed
 from study.config import Pipeline
@@ -119,10 +120,12 @@ def refuse_other_key(dataset: Store, key: bytes) -> None:
 
 def refuse_changed_studies(dataset: Store, tasks: Sequence[ShardTask]) -> None:
     """Shards are not rewritten: a study that changed after it was written needs a new dataset, for
-    now."""
+    now. One from which `shards repair` took damaged samples is made anew."""
     done = committed(dataset)
     changed = [
-        task for task in tasks if task.shard in done and done[task.shard].content != task.content
+        task
+        for task in tasks
+        if task.shard in done and done[task.shard].content not in (task.content, REPAIRED)
     ]
     if changed:
         raise UserError(

@@ -8,19 +8,26 @@ There is no second book that could disagree with these records.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from shards import allowed, seal, store
 from shards.files import is_temporary
 from shards.layout import SCHEMA_VERSION, Record, shard_stem
 from shards.store import Location, Store, store_at
+from study.records import Status
 
 CONTENT_KEY = "dicom2clip.content"
 """Name under which the metadata of a shard's Parquet file carries `ShardStats.content`."""
+REPAIRED = "repaired"
+"""`ShardStats.content` of a shard that lost something: it can be read, and the next ingestion makes
+it anew where its sources are still there."""
 READERS = 8
 """Commit records read at a time: on a remote store each is a request."""
 
@@ -124,8 +131,27 @@ PARTS = (tar_name, parquet_name, stats_name)
 
 def is_part(name: str) -> bool:
     """Whether a file of that name belongs to some shard."""
+    return shard_of(name) is not None
+
+
+def shard_of(name: str) -> int | None:
+    """Number of the shard to which a file belongs; None where it belongs to none."""
     endings = (".tar", ".parquet", "_stats.json")
-    return any(_shard_of_part(name, ending) is not None for ending in endings)
+    found = (_shard_of_part(name, ending) for ending in endings)
+    return next((shard for shard in found if shard is not None), None)
+
+
+def counts_of(table: pa.Table) -> dict[str, Any]:
+    """The fields of a commit record that follow from the table of its shard."""
+    rows = table.select(["status", "reason", "split", "num_scans"]).to_pylist()
+    used = [row for row in rows if row["status"] == Status.USED]
+    return {
+        "count": len(rows),
+        "successes": len(used),
+        "rejected": dict(sorted(Counter(row["reason"] for row in rows if row["reason"]).items())),
+        "splits": dict(sorted(Counter(row["split"] for row in used).items())),
+        "num_scans": sum(row["num_scans"] for row in used),
+    }
 
 
 def _shard_of_part(name: str, ending: str) -> int | None:

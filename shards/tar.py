@@ -25,6 +25,14 @@ class Member(NamedTuple):
     length: int
 
 
+def header_of(name: str, length: int) -> bytes:
+    """The block before a payload: mtime, uid, gid 0, names empty, mode 0644 (tarfile's
+    defaults)."""
+    header = tarfile.TarInfo(name)
+    header.size = length
+    return header.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+
+
 class TarWriter:
     """Appends members to a stream and hashes all that it writes."""
 
@@ -36,11 +44,7 @@ class TarWriter:
 
     def append(self, name: str, payload: bytes) -> int:
         """Write a member; returns the offset of its payload."""
-        header = tarfile.TarInfo(
-            name
-        )  # mtime, uid, gid 0, names empty, mode 0644: tarfile's defaults
-        header.size = len(payload)
-        self._write(header.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
+        self._write(header_of(name, len(payload)))
         offset = self.length
         self._write(payload)
         self._write(bytes(-len(payload) % BLOCK))

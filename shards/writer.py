@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from types import TracebackType
 from typing import Any
 
@@ -24,7 +23,7 @@ from shards.commit import ShardStats, committed, discard_uncommitted
 from shards.index import Address, address_of
 from shards.store import Location, store_at
 from shards.tar import TarWriter
-from study.records import Reason, Scan, Study
+from study.records import Reason, Study
 
 __all__ = ["ShardStats", "ShardWriter", "committed", "discard_uncommitted", "finish_dataset"]
 
@@ -69,7 +68,7 @@ class ShardWriter:
         for number, scan in enumerate(study.scans):
             name = layout.scan_member(study.key, number, self._compression)
             members.append(self._append(name, codec.encode(scan.array, codec.codec_of(name))))
-            self._count_values(scan)
+            count_values(self._histograms, f"{scan.modality} {scan.window}", scan.array)
         self._rows.append(sidecar.used_row(meta, members))
         self._intact = True
 
@@ -103,31 +102,18 @@ class ShardWriter:
     def _append(self, name: str, payload: bytes) -> Address:
         return address_of(name, self._tar.append(name, payload), payload)
 
-    def _count_values(self, scan: Scan) -> None:
-        if scan.array.dtype != np.uint8:
-            return
-        counts = self._histograms.setdefault(
-            f"{scan.modality} {scan.window}", np.zeros(256, np.int64)
-        )
-        for slice_HW in scan.array:  # by slice: bincount makes an int64 copy of what it counts
-            counts += np.bincount(slice_HW.ravel(), minlength=256)
-
     def _commit(self) -> None:
         assert self._intact, "a study failed half-way and the exception was swallowed"
-        used = [row for row in self._rows if row["members"]]
+        rows = sidecar.table(self._rows)
+        counts = commit.counts_of(rows)
+        used = counts["successes"] > 0
         tar_sha256 = self._tar.finish()
-        table = _parquet_bytes(sidecar.table(self._rows), self._content)
+        table = parquet_bytes(rows, self._content)
         stats = ShardStats(
             shard=self._shard,
             content=self._content,
-            count=len(self._rows),
-            successes=len(used),
-            rejected=dict(
-                sorted(Counter(row["reason"] for row in self._rows if row["reason"]).items())
-            ),
-            splits=dict(sorted(Counter(row["split"] for row in used).items())),
-            num_scans=sum(row["num_scans"] for row in used),
-            histograms={name: counts.tolist() for name, counts in sorted(self._histograms.items())},
+            **counts,
+            histograms=plain_histograms(self._histograms),
             tar_bytes=self._tar.length if used else 0,
             tar_sha256=tar_sha256 if used else "",
             parquet_bytes=len(table),
@@ -143,10 +129,25 @@ class ShardWriter:
         self.stats = commit.write_record(self._dataset, stats)
 
 
-def _parquet_bytes(table: pa.Table, content: str) -> bytes:
+def parquet_bytes(table: pa.Table, content: str) -> bytes:
     """The Parquet file of a shard. It carries `content` too, should the commit record be lost."""
     table = table.replace_schema_metadata({commit.CONTENT_KEY: content})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def count_values(histograms: dict[str, np.ndarray], kind: str, array: np.ndarray) -> None:
+    """Add a scan (D, H, W) of a kind ("MODALITY window") to the counts of the values 0 to 255; only
+    uint8 is counted."""
+    if array.dtype != np.uint8:
+        return
+    counts = histograms.setdefault(kind, np.zeros(256, np.int64))
+    for slice_HW in array:  # by slice: bincount makes an int64 copy of what it counts
+        counts += np.bincount(slice_HW.ravel(), minlength=256)
+
+
+def plain_histograms(histograms: dict[str, np.ndarray]) -> dict[str, list[int]]:
+    """As a commit record holds them."""
+    return {name: counts.tolist() for name, counts in sorted(histograms.items())}

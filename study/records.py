@@ -68,6 +68,8 @@ class Reason(StrEnum):
     NOT_SELECTED = "NOT_SELECTED"
     NO_SCANS = "NO_SCANS"
     NO_REPORT = "NO_REPORT"
+    DAMAGED = "DAMAGED"
+    """Its sample was damaged within the dataset, and `shards repair` took it out."""
 
 
 FAILURE_REASONS = frozenset(
@@ -81,6 +83,7 @@ FAILURE_REASONS = frozenset(
         Reason.DECODE_MEMORY,
         Reason.SOP_UID_COLLISION,
         Reason.PATIENT_MISMATCH,
+        Reason.DAMAGED,
     }
 )
 """Reasons that mean damage or a limit of ours rather than a rule: with one of them the command
