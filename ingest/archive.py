@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,6 +50,9 @@ class Contents:
     """Of the archive."""
 
 
+PART_NAME = re.compile(r"\.(z\d\d|zip\.\d{3})$", re.IGNORECASE)
+"""Endings of parts of a split zip; those in the middle begin and end anyhow."""
+MIDDLE_PART = Rejection(Reason.UNREADABLE, "a part of a split zip, by its name")
 UNREAD = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\x07": "a rar archive",
@@ -72,7 +76,9 @@ def archive_kind(stream: BinaryIO, name: str) -> str | Rejection | None:
             return Rejection(Reason.UNREADABLE, f"{what}, which is not read")
     kind = compression_of(head)
     if kind is None:
-        return TAR if _begins_tar(head, name) else None
+        if _begins_tar(head, name):
+            return TAR
+        return MIDDLE_PART if PART_NAME.search(name) else None
     stream.seek(0)
     try:
         first = first_bytes(stream, kind, tar_members.BLOCK)

@@ -204,6 +204,14 @@ def test_what_is_no_archive(content: bytes) -> None:
     assert archive.archive_kind(io.BytesIO(content), "x.zip") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "is_part"), [("a.z02", True), ("a.ZIP.003", True), ("a.zip", False), ("a.z2", False)]
+)
+def test_a_middle_part_of_a_split_zip_is_told_by_its_name(name: str, is_part: bool) -> None:
+    wanted = Rejection(Reason.UNREADABLE, "a part of a split zip, by its name")
+    assert archive.archive_kind(io.BytesIO(noise(5000)), name) == (wanted if is_part else None)
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
 @pytest.mark.parametrize("content", [b"\n", b"a,b\n1,2\n" * 99])
 def test_what_is_compressed_and_no_tar(pack: Callable[[bytes], bytes], content: bytes) -> None:
