@@ -100,6 +100,7 @@ def test_each_source_goes_epoch_by_epoch(mixture: tuple[list[Source], int, int])
 def test_resuming_goes_on_exactly(mixture: tuple[list[Source], int, int], done: int) -> None:
     sources, batch, taken = mixture
     whole = take(sources, batch, taken, done + 6)
+    assert all(len(set(draw.samples.tolist())) == batch for draw in whole)
     resumed = take(sources, batch, whole[done - 1].after.consumed, 6)
     for one, other in zip(whole[done:], resumed, strict=True):
         assert one.samples.tolist() == other.samples.tolist()
@@ -157,6 +158,20 @@ def test_a_place_far_out_is_found_at_once() -> None:
     assert small.sum() == 10
     assert set(draw.epochs[small].tolist()) == {cursors(sources, taken)["small"].epoch}
     assert draw.after == Cursor(0, taken + 100)
+
+
+@given(weights_of, st.integers(2, 24), st.integers(0, 10**6), st.data())
+def test_a_source_too_small_for_a_batch_is_refused_before_it_comes(
+    weights: list[float], batch: int, start: int, data: st.DataObject
+) -> None:
+    sources = [Source(str(n), range(batch), weight) for n, weight in enumerate(weights)]
+    exact = exact_weights(sources)
+    held = [b - a for a, b in zip(counts(start, exact), counts(start + batch, exact), strict=True)]
+    small = data.draw(st.sampled_from([n for n, count in enumerate(held) if count > 1] or [0]))
+    if held[small] > 1:
+        sources[small] = replace(sources[small], shard_of_sample=range(held[small] - 1))
+        with pytest.raises(UserError, match=f"samples of source '{small}'"):
+            take(sources, batch, 0, 1)
 
 
 def test_what_cannot_be_mixed_is_named() -> None:
