@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest import crawl, deidentify, facts, ledger, plan, table
+from ingest import crawl, facts, ledger, plan, table
 from ingest.allowlist import public_settings
 from ingest.cluster import Workers
 from ingest.convert import ShardOutcome, convert_shard
@@ -36,7 +36,7 @@ from ingest.supervise import limits_of
 from shards.catalog import DatasetInfo, is_finished, read_info
 from shards.store import Store, store_at
 from shards.writer import committed, discard_uncommitted, finish_dataset
-from study import private
+from study import private, pseudonyms
 from study.alone import alone_in
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
@@ -86,7 +86,7 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
         instances = _crawl(pipeline, workers, progress)
         private.private_folder(run)
         with alone_in(run), RunLog(run / "log.jsonl") as log:
-            key = deidentify.project_key(run / deidentify.KEY_FILE)
+            key = pseudonyms.project_key(run / pseudonyms.KEY_FILE)
             public = public_settings(shaping, key)
             refuse_other_key(dataset, key)
             table.write(run / "instances.parquet", instances)
@@ -201,7 +201,7 @@ def _finish(
             fingerprint=mark,
             provenance=provenance(),
             settings=public,
-            key_fingerprint=deidentify.key_fingerprint(key),
+            key_fingerprint=pseudonyms.key_fingerprint(key),
             name=pipeline.name,
         )
     else:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from ingest import deidentify, offline
 from ingest.group import Grouping
 from ingest.scrub import scrub
-from study import private
+from study import private, pseudonyms
 from study.records import Instance, Reason, Report, ScanPlan
 from study.sections import Ingest
 
@@ -88,9 +88,9 @@ def study_task(
     sentences = tuple(offline.summarize(text)) if text else ()
     return StudyTask(
         study_uid=study_uid,
-        key=deidentify.pseudonym(key, "study", study_uid),
+        key=pseudonyms.pseudonym(key, "study", study_uid),
         patient=patient,
-        split=deidentify.split_of(patient, settings.valid_fraction, settings.test_fraction),
+        split=pseudonyms.split_of(patient, settings.valid_fraction, settings.test_fraction),
         plans=grouping.plans,
         digests=tuple(deidentify.digest_of(key, plan) for plan in grouping.plans),
         report=Report({offline.VARIANT: sentences} if sentences else {}, text),

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest import deidentify
 from ingest.allowlist import public_settings
 from ingest.plan import ShardTask
 from shards.catalog import is_finished, read_info
 from shards.commit import REPAIRED
 from shards.store import LocalStore, Store, store_at
 from shards.writer import committed
+from study import pseudonyms
 from study.config import Pipeline
 from study.errors import UserError
 
@@ -83,8 +83,8 @@ def refuse_other_settings(dataset: Store, run: Path, shaping: dict[str, Any]) ->
     finished = is_finished(dataset)
     if (run / SETTINGS_FILE).exists() and (finished or committed(dataset)):
         before, now = json.loads((run / SETTINGS_FILE).read_text()), shaping
-    elif finished and (run / deidentify.KEY_FILE).exists():
-        key = deidentify.project_key(run / deidentify.KEY_FILE)
+    elif finished and (run / pseudonyms.KEY_FILE).exists():
+        key = pseudonyms.project_key(run / pseudonyms.KEY_FILE)
         before, now = read_info(dataset).settings, public_settings(shaping, key)
     else:
         return  # nothing is there, or it was made under another key, which is refused later
@@ -111,7 +111,7 @@ def refuse_other_key(dataset: Store, key: bytes) -> None:
     """Under another key every pseudonym is another one."""
     if is_finished(dataset):
         there = read_info(dataset).key_fingerprint
-        if there and there != deidentify.key_fingerprint(key):
+        if there and there != pseudonyms.key_fingerprint(key):
             raise UserError(
                 f"{dataset.url} was made under another project key: "
                 "use its run folder, or another dataset folder"

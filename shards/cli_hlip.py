@@ -19,12 +19,12 @@ from shards.cli_options import AsJson
 from shards.hlip import Reading
 from shards.hlip_tables import HlipSource, read_column, read_studies
 from shards.import_hlip import LEDGER, ImportSettings, import_studies
-from shards.pseudonyms import project_key
 from shards.store import store_at
 from study import private
 from study.alone import alone_in
 from study.errors import EXIT_REJECTED, UserError
 from study.progress import Bars
+from study.pseudonyms import project_key
 from study.quantities import size_bytes
 from study.records import FAILURE_REASONS
 from study.sections import Intensity

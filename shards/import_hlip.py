@@ -26,11 +26,11 @@ from shards import commit, hlip, sidecar
 from shards.catalog import DatasetInfo, finish_dataset
 from shards.hlip import Reading
 from shards.hlip_tables import HlipStudy
-from shards.pseudonyms import key_fingerprint, pseudonym, split_of
 from shards.store import Store
 from shards.writer import ShardWriter
 from study import private
 from study.errors import UserError
+from study.pseudonyms import key_fingerprint, pseudonym, split_of
 from study.records import Reason, Rejection, Scan, Study
 from study.runlog import provenance
 

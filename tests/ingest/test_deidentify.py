@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from ingest import allowlist, deidentify
 from shards import allowed
-from shards.catalog import check_splits
-from shards.index import Address, SampleRef
+from study import pseudonyms
 from study.errors import UserError
 from study.records import Instance
 
@@ -22,13 +21,13 @@ KEY, OTHER_KEY = bytes(32), bytes([1]) * 32
 
 def test_the_key_is_made_once_and_is_private(tmp_path: Path) -> None:
     file = tmp_path / "run" / "project.key"
-    key = deidentify.project_key(file)
-    assert deidentify.project_key(file) == key
+    key = pseudonyms.project_key(file)
+    assert pseudonyms.project_key(file) == key
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
     file.write_text("not a key")
     with pytest.raises(UserError, match="is not a project key"):
-        deidentify.project_key(file)
+        pseudonyms.project_key(file)
 
 
 def test_a_key_that_others_can_read_is_closed_with_a_warning(tmp_path: Path) -> None:
@@ -36,17 +35,17 @@ def test_a_key_that_others_can_read_is_closed_with_a_warning(tmp_path: Path) -> 
     file.write_text("11" * 32)
     file.chmod(0o644)
     with pytest.warns(UserWarning, match="readable by others"):
-        assert deidentify.project_key(file) == bytes.fromhex("11" * 32)
+        assert pseudonyms.project_key(file) == bytes.fromhex("11" * 32)
     assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_pseudonyms_differ_by_key_and_kind_and_are_stable() -> None:
-    name = deidentify.pseudonym(KEY, "study", "1.2.3")
-    assert name == deidentify.pseudonym(KEY, "study", "1.2.3")
-    assert name != deidentify.pseudonym(OTHER_KEY, "study", "1.2.3")
-    assert name != deidentify.pseudonym(KEY, "patient", "1.2.3")
+    name = pseudonyms.pseudonym(KEY, "study", "1.2.3")
+    assert name == pseudonyms.pseudonym(KEY, "study", "1.2.3")
+    assert name != pseudonyms.pseudonym(OTHER_KEY, "study", "1.2.3")
+    assert name != pseudonyms.pseudonym(KEY, "patient", "1.2.3")
     assert len(name) == 32
-    assert deidentify.key_fingerprint(KEY) != deidentify.key_fingerprint(OTHER_KEY)
+    assert pseudonyms.key_fingerprint(KEY) != pseudonyms.key_fingerprint(OTHER_KEY)
 
 
 def test_a_patient_is_issuer_and_id_and_a_study_without_an_id_is_alone() -> None:
@@ -63,8 +62,8 @@ def test_a_patient_is_issuer_and_id_and_a_study_without_an_id_is_alone() -> None
 
 
 def test_splits_come_near_to_their_fractions() -> None:
-    patients = [deidentify.pseudonym(KEY, "patient", str(n)) for n in range(4000)]
-    splits = [deidentify.split_of(p, 0.1, 0.2) for p in patients]
+    patients = [pseudonyms.pseudonym(KEY, "patient", str(n)) for n in range(4000)]
+    splits = [pseudonyms.split_of(p, 0.1, 0.2) for p in patients]
     assert abs(splits.count("test") / 4000 - 0.2) < 0.03
     assert abs(splits.count("valid") / 4000 - 0.1) < 0.03
 
@@ -75,17 +74,8 @@ def test_splits_follow_the_patient_alone(studies: list[tuple[int, int]]) -> None
     for patient, study in studies:
         images = [Instance("x", patient_key=f"|{patient}")]
         name = deidentify.patient_of(KEY, images, str(study))
-        splits.setdefault(name, set()).add(deidentify.split_of(name, 0.3, 0.3))
+        splits.setdefault(name, set()).add(pseudonyms.split_of(name, 0.3, 0.3))
     assert all(len(found) == 1 for found in splits.values())
-
-
-def test_a_patient_in_two_splits_is_refused() -> None:
-    address = Address("k.json", 512, 2, 0, (), "", "json", 0)
-    one = SampleRef("a", "p", "train", 0, address, ())
-    other = SampleRef("b", "p", "test", 0, address, ())
-    check_splits([one])
-    with pytest.raises(ValueError, match="more than one split"):
-        check_splits([one, other])
 
 
 @pytest.mark.parametrize(("text", "years"), [("034Y", 34), ("090Y", 90), ("103Y", 90), ("018M", 1)])

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_shards_cli import run
 
-from ingest import deidentify
-from shards import hlip, import_hlip, pseudonyms
+from shards import hlip, import_hlip
 from shards.hlip import Reading, scan_of, voxels_of
 from shards.hlip_tables import HlipSource, read_studies
 from shards.reader import Dataset
 from shards.view import view_of
+from study import pseudonyms
 from study.errors import UserError
 from study.records import Reason, Rejection, Scan
 
@@ -100,10 +100,10 @@ def test_a_dataset_of_all(made: Path) -> None:
     assert "no problems" in run("verify", made / "data")
     dataset = Dataset.open(made / "data")
     key = bytes.fromhex((made / "project.key").read_text())
-    study = dataset.study(deidentify.pseudonym(key, "study", "uid3"))
+    study = dataset.study(pseudonyms.pseudonym(key, "study", "uid3"))
     assert study.report.sentences == {"hlip": ("Finding of uid3.", "No mass.")}
     assert study.split == "train"
-    assert dataset.info.key_fingerprint == deidentify.key_fingerprint(key)
+    assert dataset.info.key_fingerprint == pseudonyms.key_fingerprint(key)
     for m, scan in enumerate(study.scans):
         np.testing.assert_array_equal(scan.array, pixels(30 + m).numpy())
     assert [scan.plane for scan in study.scans] == ["axial", "sagittal"]
@@ -120,28 +120,6 @@ def test_nothing_that_identifies_leaves(made: Path) -> None:
     for private in (made / "project.key", *(made / "run of data" / "hlip").iterdir()):
         assert stat.S_IMODE(private.stat().st_mode) == 0o600
     assert stat.S_IMODE((made / "run of data").stat().st_mode) == 0o700
-
-
-def test_pseudonyms_are_those_of_ingestion(tmp_path: Path) -> None:
-    key = pseudonyms.project_key(tmp_path / "new" / "project.key")
-    assert deidentify.project_key(tmp_path / "new" / "project.key") == key
-    assert pseudonyms.project_key(tmp_path / "new" / "project.key") == key
-    for value in ("", "1.2.840", "Grüße"):
-        assert pseudonyms.pseudonym(key, "study", value) == deidentify.pseudonym(
-            key, "study", value
-        )
-    assert pseudonyms.key_fingerprint(key) == deidentify.key_fingerprint(key)
-    for n in range(50):
-        ours, theirs = (f(f"{n}", 0.3, 0.2) for f in (pseudonyms.split_of, deidentify.split_of))
-        assert ours == theirs
-    for content in ("short", "zz" * 32):
-        (tmp_path / "wrong.key").write_text(content)
-        (tmp_path / "wrong.key").chmod(0o600)
-        with pytest.raises(UserError, match="not a project key"):
-            pseudonyms.project_key(tmp_path / "wrong.key")
-    (tmp_path / "new" / "project.key").chmod(0o644)
-    with pytest.raises(UserError, match="chmod"):
-        pseudonyms.project_key(tmp_path / "new" / "project.key")
 
 
 def test_a_run_that_was_killed_goes_on(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
