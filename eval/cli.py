@@ -28,6 +28,7 @@ from study.errors import UserError
 from study.progress import Bars
 from study.runlog import provenance
 from train.checkpoint import LoadedModel, load_model, newest_checkpoint
+from train.loader import open_dataset
 
 TEXTS_AT_ONCE = 256
 """Prompts that go through the text tower in one batch."""
@@ -44,7 +45,7 @@ def evaluate(
     settings = pipeline.eval
     benchmarks = _benchmarks(settings.benchmarks)
     checkpoint = _checkpoint(pipeline, checkpoint)
-    dataset = Dataset.open(pipeline.dataset)
+    dataset = open_dataset(pipeline)
     refs = _studies(dataset, pipeline)
     labels = _labels(dataset, refs)
     for benchmark in benchmarks:

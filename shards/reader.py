@@ -53,7 +53,8 @@ class Dataset:
         self.store = store
         self.info = info
         self._samples = samples
-        self._source = source
+        self.source = source
+        """Where the bytes of members come from."""
 
     @classmethod
     def open(cls, location: Location, source: Source | None = None) -> Dataset:
@@ -189,7 +190,7 @@ class Dataset:
         return len(self._samples)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Dataset, (self.store, self.info, self._samples, self._source)
+        return Dataset, (self.store, self.info, self._samples, self.source)
 
     def _read_raw(self, ref: SampleRef, address: Address, out: np.ndarray, check: bool) -> None:
         header = np.empty(address.array_offset, np.uint8)
@@ -222,7 +223,7 @@ class Dataset:
             problem = self._try(name, address, buffers, check, keep)
             if not problem:
                 return
-            self._source.forget(name, address.offset, address.length)
+            self.source.forget(name, address.offset, address.length)
             if not tries_left:
                 raise self._corrupt(ref, address, problem)
 
@@ -232,7 +233,7 @@ class Dataset:
         """What is wrong with the bytes that were read; empty where they are right."""
         views = [buffer.data for buffer in buffers]
         try:
-            count = self._source.fill(name, address.offset, views, keep=keep)
+            count = self.source.fill(name, address.offset, views, keep=keep)
         except FileNotFoundError:
             return "the shard is missing"
         except StoreFailure:

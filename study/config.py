@@ -49,6 +49,7 @@ PATH_KEYS: tuple[KeyPath, ...] = (
     ("ingest", "labels"),
     ("ingest", "select", "study_uids_file"),
     ("ingest", "select", "accession_numbers_file"),
+    ("train", "speed", "cache"),
 )
 """Values that are paths; those of the file are made absolute from the file's folder."""
 

@@ -326,6 +326,11 @@ class TrainSpeed(Section):
     """Threads that read scans into batch buffers."""
     prefetch: Positive = 2
     """Batches read ahead."""
+    cache: str = ""
+    """Folder that keeps what is read of a dataset at a URL; may be shared by runs and processes.
+    Empty: RUN/cache."""
+    cache_size: Size = "50GB"
+    """Of that folder at most; 0GB keeps nothing."""
     log_every: str = "10 steps"
     """Cadence of the metrics line."""
 
@@ -368,6 +373,9 @@ class Train(Section):
     """Share of patches of every scan that a training step leaves out."""
     seed: int = 0
     """Of initial weights and of every drawn choice."""
+    max_corrupt: Annotated[int, Field(ge=0)] = 0
+    """So many studies with unreadable or wrong bytes are left out of their batches, each reported;
+    one more stops the training. Counted anew when a training goes on."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the towers."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

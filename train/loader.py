@@ -14,41 +14,83 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from shards.cache import CacheCounts, CachedSource
+from shards.index import SampleRef
 from shards.order import Cursor, Draw, stream
-from shards.reader import Dataset
+from shards.reader import CorruptSample, Dataset
+from shards.store import LocalStore, store_at
+from shards.tolerance import Tolerance
+from study.config import Pipeline
 from study.errors import UserError
+from study.quantities import size_bytes
 from train.batch import Batch, Choice, Rules, Sample, choose, collate
 from train.clip import Tokenizer
 from train.text import trim
 
+REMOTE_THREADS = 32
+"""For the metadata of a remote dataset: small requests that wait."""
+
+
+def open_dataset(pipeline: Pipeline) -> Dataset:
+    """The dataset of a pipeline; what is read of a remote one is kept near by."""
+    store, speed = store_at(pipeline.dataset), pipeline.train.speed
+    if isinstance(store, LocalStore):
+        return Dataset.open(store)
+    folder = Path(speed.cache or Path(pipeline.run) / "cache")
+    return Dataset.open(store, CachedSource(store, folder, size_bytes(speed.cache_size)))
+
+
+def fetched(dataset: Dataset) -> CacheCounts | None:
+    """What was fetched from afar so far; None for a local dataset."""
+    return dataset.source.counts if isinstance(dataset.source, CachedSource) else None
+
 
 def trainable_samples(
-    dataset: Dataset, split: str, variant: str, threads: int
+    dataset: Dataset, split: str, variant: str, threads: int, tolerance: Tolerance | None = None
 ) -> tuple[list[Sample], int]:
     """Samples of a split that have scans and sentences of a variant, and how many have not.
 
-    UserError where none has, naming the variants that are there.
+    UserError where none has, naming the variants that are there, or where more are corrupt than
+    `tolerance` (by default none) allows.
     """
-    refs = dataset.samples(split)
-    with ThreadPoolExecutor(threads) as pool:
-        reports = list(pool.map(lambda ref: dataset.metadata(ref)["report"]["sentences"], refs))
+    refs, tolerance = dataset.samples(split), tolerance or _none_corrupt(dataset)
+
+    def sentences(ref: SampleRef) -> dict[str, list[str]] | CorruptSample:
+        try:
+            found: dict[str, list[str]] = dataset.metadata(ref)["report"]["sentences"]
+        except CorruptSample as error:
+            return error
+        return found
+
+    reports: list[tuple[SampleRef, dict[str, list[str]]]] = []
+    with ThreadPoolExecutor(threads if fetched(dataset) is None else REMOTE_THREADS) as pool:
+        for ref, report in zip(refs, pool.map(sentences, refs), strict=True):
+            if isinstance(report, CorruptSample):
+                tolerance.admit(report)
+            else:
+                reports.append((ref, report))
     samples = [
         Sample(ref, tuple(report[variant]))
-        for ref, report in zip(refs, reports, strict=True)
+        for ref, report in reports
         if report.get(variant) and ref.scans
     ]
     if not samples:
-        found = ", ".join(sorted({name for report in reports for name in report})) or "none"
+        names = ", ".join(sorted({name for _, report in reports for name in report})) or "none"
         raise UserError(
             f"{dataset.path}: none of the {len(refs)} studies in split {split!r} has sentences of "
-            f"variant {variant!r} (train.variant; there are: {found}); nothing to train on"
+            f"variant {variant!r} (train.variant; there are: {names}); nothing to train on"
         )
-    return samples, len(refs) - len(samples)
+    return samples, len(reports) - len(samples)
+
+
+def _none_corrupt(dataset: Dataset) -> Tolerance:
+    return Tolerance(0, "train.max_corrupt", dataset.path)
 
 
 class Loader:
@@ -65,6 +107,7 @@ class Loader:
         threads: int,
         prefetch: int,
         pin: bool = False,
+        tolerance: Tolerance | None = None,
     ) -> None:
         self.waited_s = 0.0
         self._dataset, self._samples, self._tokenizer, self._rules = (
@@ -74,6 +117,7 @@ class Loader:
             rules,
         )
         self._batch_size, self._threads = batch_size, threads
+        self._tolerance = tolerance or _none_corrupt(dataset)
         grid = dataset.info.shape
         assert grid is not None, "a dataset of several shapes is refused before"
         shape = (batch_size * max(rules.num_scans(sample) for sample in samples), 1, *grid)
@@ -83,7 +127,10 @@ class Loader:
 
     def batches(self, start: Cursor) -> Generator[Batch, None, None]:
         """Batches from `start` on, without end. A batch's pixels are overwritten after the next one
-        is asked for."""
+        is asked for.
+
+        Corrupt samples are left out as far as `tolerance` allows, and make their batch smaller.
+        """
         shards = [sample.ref.shard for sample in self._samples]
         draws = stream(shards, seed=self._rules.seed, batch=self._batch_size, start=start)
         free, ahead = deque(self._buffers), deque[_Pending]()
@@ -94,9 +141,10 @@ class Loader:
                         ahead.append(self._begin(next(draws), free.popleft(), pool))
                     pending = ahead.popleft()
                     began = time.monotonic()
-                    batch = pending.finish()
+                    batch = pending.finish(self._tolerance)
                     self.waited_s += time.monotonic() - began
-                    yield batch
+                    if batch is not None:
+                        yield batch
                     free.append(pending.buffer)
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -106,12 +154,13 @@ class Loader:
         reading."""
         drawn = [(self._samples[i], int(e)) for i, e in zip(draw.samples, draw.epochs, strict=True)]
         drawn.sort(key=lambda pair: self._rules.num_scans(pair[0]))
-        array, row, jobs = buffer.numpy()[:, 0], 0, []
+        array, row, parts = buffer.numpy()[:, 0], 0, []
         for sample, epoch in drawn:
             rows = self._rules.num_scans(sample)
-            jobs.append(pool.submit(self._read, sample, epoch, array[row : row + rows]))
+            job = pool.submit(self._read, sample, epoch, array[row : row + rows])
+            parts.append(_Part(sample, row, rows, job))
             row += rows
-        return _Pending([sample for sample, _ in drawn], jobs, buffer, row, draw.after)
+        return _Pending(parts, buffer, draw.after)
 
     def _read(self, sample: Sample, epoch: int, out: np.ndarray) -> tuple[Choice, Tensor]:
         choice = choose(sample, epoch, self._rules)
@@ -121,17 +170,39 @@ class Loader:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """A study of a batch being read."""
+
+    sample: Sample
+    first_row: int
+    """Of its scans in the buffer."""
+    rows: int
+    job: Future[tuple[Choice, Tensor]]
+
+
+@dataclass(frozen=True)
 class _Pending:
     """A batch being read."""
 
-    samples: list[Sample]
-    jobs: list[Future[tuple[Choice, Tensor]]]
+    parts: list[_Part]
     buffer: Tensor
-    rows: int
     after: Cursor
 
-    def finish(self) -> Batch:
-        choices, tokens = zip(*[job.result() for job in self.jobs], strict=True)
-        return collate(
-            self.samples, choices, self.buffer[: self.rows], trim(torch.stack(tokens)), self.after
-        )
+    def finish(self, tolerance: Tolerance) -> Batch | None:
+        """Wait for all scans; close up over those of corrupt samples. None where no sample is
+        left."""
+        array, row, samples, read = self.buffer.numpy(), 0, [], []
+        for part in self.parts:
+            try:
+                read.append(part.job.result())
+            except CorruptSample as error:
+                tolerance.admit(error)
+                continue
+            samples.append(part.sample)
+            if row < part.first_row:  # all rows before are read: nobody writes there any more
+                array[row : row + part.rows] = array[part.first_row : part.first_row + part.rows]
+            row += part.rows
+        if not samples:
+            return None
+        choices, tokens = zip(*read, strict=True)
+        return collate(samples, choices, self.buffer[:row], trim(torch.stack(tokens)), self.after)

@@ -19,10 +19,11 @@ from rich.console import Console
 from shards.order import Cursor
 from shards.reader import CorruptSample
 from study.config import Pipeline
-from study.errors import EXIT_RESUMABLE, UserError
+from study.errors import EXIT_RESUMABLE
 from study.runlog import RunLog
 from train.cadence import Cadence, Progress
 from train.checkpoint import Place, newest_checkpoint
+from train.loader import fetched
 from train.meter import Meter
 from train.progress import ProgressLine, StopSignal
 from train.run import Run
@@ -66,20 +67,31 @@ def train(pipeline: Pipeline, *, console: Console, stop_after: int | None = None
     run.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with RunLog(run.folder / "log.jsonl") as log, StopSignal() as stop:
         log.event("train.start", step=run.place.step, steps=run.steps, data=run.data)
+        run.tolerance.listen(partial(_log_corrupt, log, run))
         try:
             result = _take_steps(run, last, saving, logging, stop, console)
         except NotFinite as error:
             log.event("train.not_finite", step=run.place.step, keys=error.keys)
             raise
-        except CorruptSample as error:
-            log.event("train.corrupt", step=run.place.step, problem=str(error))
-            see = "see `dicom2clip shards verify`"
-            raise UserError(f"{pipeline.dataset} is damaged: {error}; {see}") from None
-        log.event("train.stop", signal=stop.name, **asdict(result))
+        far, corrupt = fetched(run.dataset), len(run.tolerance.found)
+        facts = {"fetched": asdict(far) if far else None, "corrupt": corrupt}
+        log.event("train.stop", signal=stop.name, **facts, **asdict(result))
+    if far:
+        say(
+            f"train: {far.fetched_bytes / 1e9:.3f} GB fetched from {run.dataset.path}, "
+            f"{far.hit_bytes / 1e9:.3f} GB read from the cache"
+        )
+    if corrupt:
+        say(f"train: {corrupt} corrupt studies were left out; see `dicom2clip shards verify`")
     if stop.name:
         say(f"train: stopped by {stop.name} at step {result.step}; the same command goes on")
         raise SystemExit(EXIT_RESUMABLE)
     return result
+
+
+def _log_corrupt(log: RunLog, run: Run, error: CorruptSample) -> None:
+    where = {"shard": error.shard, "key": error.key, "member": error.member, "offset": error.offset}
+    log.event("train.corrupt", step=run.place.step, problem=str(error), **where)
 
 
 def _take_steps(

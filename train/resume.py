@@ -19,7 +19,7 @@ from train.variant import Grid
 MUST_AGREE = ("model", "seed", "split", "variant")
 """Settings without which a checkpoint's weights or its place among the samples mean something else.
 """
-MAY_DIFFER = ("speed", "device", "checkpoint_every", "keep_checkpoints")
+MAY_DIFFER = ("speed", "device", "checkpoint_every", "keep_checkpoints", "max_corrupt")
 """Settings that do not change the result."""
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 
 from shards.reader import Dataset
+from shards.tolerance import Tolerance
 from study.config import Pipeline
 from study.sections import Train
 from train import checkpoint as checkpoints
 from train.batch import Rules
 from train.checkpoint import Place
 from train.clip import CustomTextCLIP, create_model, encoder_config
-from train.loader import Loader, trainable_samples
+from train.loader import Loader, open_dataset, trainable_samples
 from train.optim import adamw
 from train.resume import check_same_run, choose_device, grid_of, steps_of
 from train.variant import Grid
@@ -43,6 +44,8 @@ class Run:
     """Of the whole training."""
     model: CustomTextCLIP
     optimizer: torch.optim.Optimizer
+    dataset: Dataset
+    tolerance: Tolerance
     loader: Loader
     place: Place
 
@@ -50,11 +53,16 @@ class Run:
     def prepare(cls, pipeline: Pipeline, say: Say) -> Run:
         """Raises UserError for settings and data that do not fit together, or to the run so far."""
         settings, folder = pipeline.train, Path(pipeline.run)
-        dataset = Dataset.open(pipeline.dataset)
+        dataset = open_dataset(pipeline)
+        tolerance = Tolerance(settings.max_corrupt, "train.max_corrupt", dataset.path)
+        if settings.max_corrupt:
+            tolerance.listen(lambda error: say(f"train: left out as corrupt: {error}"))
         grid = grid_of(dataset)
         device = choose_device(settings.device)
         threads = settings.speed.loader_threads
-        samples, left_out = trainable_samples(dataset, settings.split, settings.variant, threads)
+        samples, left_out = trainable_samples(
+            dataset, settings.split, settings.variant, threads, tolerance
+        )
         steps = steps_of(settings, len(samples))
         data = hashlib.sha256("\n".join(s.ref.key for s in samples).encode()).hexdigest()
         torch.manual_seed(settings.seed)
@@ -70,6 +78,7 @@ class Run:
             threads=threads,
             prefetch=settings.speed.prefetch,
             pin=device.type == "cuda",
+            tolerance=tolerance,
         )
         without = f" ({left_out} without sentences are left out)" if left_out else ""
         say(f"train: {len(samples)} studies of split {settings.split}{without}, {steps} steps")
@@ -82,6 +91,8 @@ class Run:
             steps=steps,
             model=model,
             optimizer=optimizer,
+            dataset=dataset,
+            tolerance=tolerance,
             loader=loader,
             place=Place(),
         )
