@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from shards.ahead import ahead
-from shards.condition import SCAN_FIELDS, STUDY_FIELDS, Condition
-from shards.index import SampleRef
+from shards.condition import SCAN_FIELDS, STUDY_FIELDS, Condition, where
 from shards.reader import Dataset
 from shards.words import Span, Words, composed, pieces
 from study.errors import UserError
@@ -78,19 +79,13 @@ class Match:
 def find(dataset: Dataset, query: Query, heard: Heard = lambda done, of: None) -> Iterator[Match]:
     """The studies of a dataset that match, in its order. UserError for a window or label that the
     dataset does not have; nothing is read before it is asked for."""
-    table = dataset.table()
-    table = table.filter(pc.equal(table["status"], "used"))
-    _check_names(table, query)
     refs = {(ref.key, ref.shard): ref for ref in dataset.samples(query.split)}
-    rows = (
-        row
-        for row in _rows(table, query)
-        if (row["key"], row["shard"]) in refs  # others are superseded
-    )
+    table = dataset.table()
+    _check_names(table, query)
     found = (
-        _match(refs[row["key"], row["shard"]], row, scans)
-        for row in rows
-        if (scans := _scans(row, query)) is not None
+        match
+        for match in _matches(table.filter(pa.array(_studies(table, query))), query)
+        if (match.key, match.shard) in refs  # others are superseded
     )
     if query.words is None:
         yield from found
@@ -109,51 +104,67 @@ def find(dataset: Dataset, query: Query, heard: Heard = lambda done, of: None) -
             yield match
 
 
-def _rows(table: pa.Table, query: Query) -> Iterator[dict[str, Any]]:
-    """Rows that have the right patient, labels and counts, and may have the right scans."""
+def _studies(table: pa.Table, query: Query) -> np.ndarray:
+    """Which rows have the right split, patient, labels and counts, as bool (N,)."""
+    keep = where(pc.equal(table["status"], "used"))
     if query.split is not None:
-        table = table.filter(pc.equal(table["split"], query.split))
+        keep &= where(pc.equal(table["split"], query.split))
     if query.sex:
-        table = table.filter(pc.is_in(table["sex"], pa.array(query.sex)))
+        keep &= where(pc.is_in(table["sex"], pa.array(query.sex)))
     if query.age is not None:
-        low, high = query.age
-        years = table["age_years"]
-        table = table.filter(
-            pc.and_(pc.greater_equal(years, low), pc.less_equal(years, high))  # null is dropped
-        )
-    table = table.filter(pc.greater_equal(table["num_scans"], query.min_scans))
-    for batch in table.to_batches(max_chunksize=_ROWS):
-        for row in batch.to_pylist(maps_as_pydicts="strict"):
-            labels = row["labels"]
-            if all(labels.get(name) == value for name, value in query.labels) and all(
-                condition.holds(STUDY_FIELDS[condition.name](row))
-                for condition in query.conditions
-                if condition.name in STUDY_FIELDS
-            ):
-                yield row
+        keep &= where(pc.greater_equal(table["age_years"], query.age[0]))
+        keep &= where(pc.less_equal(table["age_years"], query.age[1]))
+    for name, value in query.labels:
+        found = pc.map_lookup(table["labels"], name, "first")
+        keep &= where(pc.is_null(found) if value is None else pc.equal(found, value))
+    for condition in query.conditions:
+        if condition.name in STUDY_FIELDS:
+            keep &= condition.holds(STUDY_FIELDS[condition.name](table))
+    return keep
 
 
-def _scans(row: dict[str, Any], query: Query) -> tuple[int, ...] | None:
-    """Numbers of the scans that match; None for too few."""
-    numbers = tuple(n for n, scan in enumerate(row["scans"]) if _scan_matches(scan, query))
-    return numbers if len(numbers) >= query.min_scans else None
-
-
-def _scan_matches(scan: dict[str, Any], query: Query) -> bool:
-    for wanted, value in (
-        (query.modality, scan["modality"]),
-        (query.plane, scan["plane"]),
-        (query.window, scan["window"]),
+def _scans(scans: pa.Array, query: Query) -> np.ndarray:
+    """Which scans match, as bool (N,)."""
+    keep = np.ones(len(scans), bool)
+    for name, wanted in (
+        ("modality", query.modality),
+        ("plane", query.plane),
+        ("window", query.window),
     ):
-        if wanted and value not in wanted:
-            return False
-    if query.flag and not set(query.flag) & set(scan["flags"]):
-        return False
-    return all(
-        condition.holds(SCAN_FIELDS[condition.name](scan))
-        for condition in query.conditions
-        if condition.name in SCAN_FIELDS
-    )
+        if wanted:
+            keep &= where(pc.is_in(pc.struct_field(scans, name), pa.array(wanted)))
+    if query.flag:
+        flags = pc.struct_field(scans, "flags")
+        hit = where(pc.is_in(pc.list_flatten(flags), pa.array(query.flag)))
+        scan = pc.list_parent_indices(flags).to_numpy()
+        keep &= np.bincount(scan[hit], minlength=len(scans)) > 0
+    for condition in query.conditions:
+        if condition.name in SCAN_FIELDS:
+            keep &= condition.holds(SCAN_FIELDS[condition.name](scans))
+    return keep
+
+
+def _matches(table: pa.Table, query: Query) -> Iterator[Match]:
+    """Studies of the table that have enough scans that match."""
+    lists = table["scans"].combine_chunks()
+    scans, study = pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy()
+    kept = np.flatnonzero(_scans(scans, query))
+    study_of_kept = study[kept]
+    number_of_kept = kept - np.searchsorted(study, study_of_kept)  # of a scan in its study
+    rows = np.flatnonzero(np.bincount(study_of_kept, minlength=len(table)) >= query.min_scans)
+    starts = np.searchsorted(study_of_kept, rows)
+    ends = np.searchsorted(study_of_kept, rows, side="right")
+    facts = table.select(["key", "split", "shard", "modalities", "num_scans"]).take(rows)
+    of_batches = (batch.to_pylist() for batch in facts.to_batches(max_chunksize=_ROWS))
+    for row, start, end in zip(chain.from_iterable(of_batches), starts, ends, strict=True):
+        yield Match(
+            key=row["key"],
+            split=row["split"],
+            shard=row["shard"],
+            modalities=tuple(row["modalities"]),
+            num_scans=row["num_scans"],
+            scans=tuple(number_of_kept[start:end].tolist()),
+        )
 
 
 def _said(report: dict[str, Any], words: Words) -> Iterator[Said]:
@@ -163,14 +174,10 @@ def _said(report: dict[str, Any], words: Words) -> Iterator[Said]:
         for sentence in sentences
     ]
     texts += [("report", piece.strip()) for piece in pieces(report["text"])]
-    for where, text in texts:
+    for place, text in texts:
         spans = words.spans(composed(text))
         if spans is not None:
-            yield Said(where, composed(text), tuple(spans))
-
-
-def _match(ref: SampleRef, row: dict[str, Any], scans: tuple[int, ...]) -> Match:
-    return Match(ref.key, ref.split, ref.shard, tuple(row["modalities"]), row["num_scans"], scans)
+            yield Said(place, composed(text), tuple(spans))
 
 
 def _check_names(table: pa.Table, query: Query) -> None:
