@@ -162,7 +162,7 @@ def _pax_records(data: bytes) -> dict[str, str]:
         end = at + int(match[1])
         if not match.end() < end <= len(data):
             break
-        keyword, _, value = data[match.end() : end].rstrip(b"\n").partition(b"=")
+        keyword, _, value = data[match.end() : end].removesuffix(b"\n").partition(b"=")
         records[keyword.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
         at = end
     return records

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_archives import (
     FILES,
@@ -53,6 +53,7 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
 
 
 @settings(max_examples=60)
+@example(files={"\x80\n": b""}, form="tar")  # a pax name that ends as its record does
 @given(
     files=st.dictionaries(
         names.filter(lambda name: not name.endswith("/")),
