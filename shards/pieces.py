@@ -48,9 +48,10 @@ def pieces(stream: Reads, size: int, expected: Mapping[int, tuple[str, int]]) ->
     payload. The end of the archive is the last piece, named by its problems alone."""
     at = loose = 0
     stray: int | None = None  # of the first byte that is not zero since `loose`
+    seen: set[str] = set()
     while at < size:
-        block = stream.read(BLOCK)
-        found = _header(block, expected.get(at))
+        block, told = stream.read(BLOCK), expected.get(at)
+        found = _header(block, None if told is not None and told[0] in seen else told)
         if found is None:
             if stray is None and block.strip(b"\0"):
                 stray = at + len(block) - len(block.lstrip(b"\0"))
@@ -61,6 +62,7 @@ def pieces(stream: Reads, size: int, expected: Mapping[int, tuple[str, int]]) ->
         if at > loose:
             yield Piece("", loose, at, problems=((Part.BETWEEN, f"byte {loose}: not a header"),))
         piece = _member(stream, at, found)
+        seen.add(piece.name)  # a book that places it elsewhere is older than the tar
         yield piece
         at = loose = piece.end
         stray = None

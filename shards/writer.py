@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards import codec, commit, layout, sidecar, store
-from shards.catalog import finish_dataset
+from shards.catalog import INFO_FILE, finish_dataset
 from shards.commit import ShardStats, committed, discard_uncommitted
 from shards.index import Address, address_of
 from shards.store import Location, store_at
@@ -120,6 +120,8 @@ class ShardWriter:
             parquet_sha256=hashlib.sha256(table).hexdigest(),
             seconds=round(time.monotonic() - self._started, 3),
         )
+        if self._dataset.size(commit.stats_name(self._shard)) is not None:
+            self._dataset.remove(INFO_FILE)  # the index knows of the shard that is replaced
         self._dataset.remove(commit.stats_name(self._shard))  # no record over foreign bytes
         if used:
             self._new.publish()

@@ -74,6 +74,7 @@ def test_the_files_of_the_property_tests_are_all_files(dataset: Path) -> None:
     assert set(FILES) <= {path.name for path in dataset.iterdir()}
 
 
+@pytest.mark.slow
 @settings(max_examples=30 * SOAK, suppress_health_check=list(HealthCheck))
 @given(one=damages(FILES, ("flip",)))
 @pytest.mark.parametrize("compression", ["none", "zstd"])
@@ -110,6 +111,7 @@ def member_at(file: Path, byte: int) -> tuple[Part, str]:
     return Part.END, ""
 
 
+@pytest.mark.slow
 @settings(max_examples=20 * SOAK, suppress_health_check=list(HealthCheck))
 @given(one=damages(FILES, ("truncate", "remove", "zero")))
 def test_a_lost_or_shorter_file_is_found(intact: dict[str, Path], one: Damage) -> None:

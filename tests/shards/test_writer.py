@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +19,13 @@ import webdataset
 from hypothesis import HealthCheck, given, settings
 from made_studies import key_of, make_dataset, studies, study_of, write_shard
 
-from shards import commit, index
+from shards import commit, index, store
 from shards.codec import decode
 from shards.reader import Dataset
+from shards.repair import repair
+from shards.verify import verify
 from shards.writer import ShardWriter, committed, discard_uncommitted, finish_dataset
+from study.errors import UserError
 from study.records import Reason, Study
 
 FILES = ("00000.tar", "00000.parquet")
@@ -238,28 +243,148 @@ ENDLESS = """
 import sys
 from pathlib import Path
 from made_studies import write_shard
-for shard in range(1000):
-    write_shard(Path(sys.argv[1]), shard, range(shard, shard + 1), "zstd", shape=(8, 64, 64))
+from shards.repair import repair
+from shards.writer import committed, discard_uncommitted, finish_dataset
+folder = Path(sys.argv[1])
+discard_uncommitted(folder)
+start = max(committed(folder), default=-1) + 1
+for shard in range(start, start + 1000):
+    compression = ("none", "zstd")[shard % 2]
+    write_shard(folder, shard, range(shard, shard + 2), compression, shape=(8, 64, 64))
+    finish_dataset(folder, fingerprint="f", provenance={}, settings={})
+    if shard % 2:
+        (folder / f"{shard:05d}_stats.json").unlink()
+        (folder / "sizes.json").unlink()
+        repair(folder)
+    if shard % 3 == 2:
+        write_shard(folder, shard - 1, range(shard - 1, shard + 1), "zstd", shape=(8, 64, 64))
+        finish_dataset(folder, fingerprint="f", provenance={}, settings={})
+"""
+"""Writes shards, finishes the dataset, loses books and repairs them, replaces shards."""
+KILLS = 3 if int(os.environ.get("DICOM2CLIP_SOAK", "1")) == 1 else 50
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(KILLS):
+        seconds = random.Random(seed)
+        if seed % 10 == 0:
+            shutil.rmtree(tmp_path / "data", ignore_errors=True)
+            (tmp_path / "data").mkdir()
+        dataset = tmp_path / "data"
+        writer = subprocess.Popen([sys.executable, "-c", ENDLESS, dataset], env=environment())
+        before = set(dataset.iterdir())
+        deadline = time.monotonic() + 30
+        while not (committed(dataset) and set(dataset.iterdir()) != before):
+            assert time.monotonic() < deadline, "nothing is written"
+            time.sleep(0.01)
+        time.sleep(seconds.uniform(0.0, 0.5))
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.wait()
+        seen["readable" if (dataset / "dataset.json").exists() else "unfinished"] += 1
+        what_readers_see_is_right(dataset)
+        repair(dataset)
+        assert verify(dataset).problems == ()
+        assert (dataset / "dataset.json").exists()
+        what_readers_see_is_right(dataset)
+    assert KILLS < 50 or set(seen) == {"readable", "unfinished"}
+
+
+def what_readers_see_is_right(dataset: Path) -> None:
+    """Either there is no dataset to a reader, or all that it reads is what was written."""
+
+    def expected(key: str) -> Study:
+        return study_of(int(key, 16), shape=(8, 64, 64))
+
+    sizes = {}
+    for tar in sorted(dataset.glob("*.tar")):
+        found = list(webdataset.WebDataset(str(tar), shardshuffle=False))
+        sizes[tar.name] = len(found)
+        for sample in found:
+            study = expected(sample["__key__"])
+            names = [name for name in sample if ".npy" in name]
+            assert len(names) == len(study.scans)
+            for name, scan in zip(sorted(names), study.scans, strict=True):
+                kind = "npy.zst" if name.endswith("zst") else "npy"
+                assert np.array_equal(decode(sample[name], kind), scan.array)
+    try:
+        opened = Dataset.open(dataset)
+    except UserError:
+        return
+    for ref in opened.samples():
+        assert opened.read_study(ref) == expected(ref.key)
+    if (dataset / "sizes.json").exists():  # the writer above takes it away on purpose
+        told = json.loads((dataset / "sizes.json").read_text())
+        assert told.items() <= sizes.items()
+
+
+def test_a_file_system_without_room_leaves_nothing_that_reads_as_good(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE: a write past the limit fails as one on a full disk does."""
+    make_dataset(tmp_path)
+    before = hashes(tmp_path)
+    seen = set()
+    for limit in (100, 5_000, 25_000, 45_000, 47_000, 60_000):
+        child = subprocess.run(
+            [sys.executable, "-c", FULL, tmp_path, str(limit)],
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
+        seen.add(child.returncode)
+        assert child.returncode == 0 or "File too large" in child.stderr, child.stderr
+        assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
+        if child.returncode:
+            assert {name: hashes(tmp_path)[name] for name in before} == before
+            discard_uncommitted(tmp_path)
+            assert hashes(tmp_path) == before
+            assert verify(tmp_path).problems == ()
+    assert seen == {0, 1}
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from made_studies import study_of, write_shard
+from shards.writer import finish_dataset
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+write_shard(Path(sys.argv[1]), 2, range(10, 12), shape=(10, 32, 32))
 """
 
 
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    for seed in range(3):
-        writer = subprocess.Popen([sys.executable, "-c", ENDLESS, tmp_path], env=environment())
-        deadline = time.monotonic() + 30
-        while not committed(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(random.Random(seed).uniform(0.0, 0.2))
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.wait()
-        assert whole_shards(tmp_path)
-        discard_uncommitted(tmp_path)
-        done = whole_shards(tmp_path)
-        finish(tmp_path)
-        opened = Dataset.open(tmp_path)
-        assert len(opened) == len(done)
-        for ref in opened.samples():
-            assert opened.read_study(ref) == study_of(int(ref.key, 16), shape=(8, 64, 64))
+def test_a_full_disk_while_the_books_are_written_leaves_no_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_dataset(tmp_path)
+    real, calls = store.LocalStore.create, 0
+
+    def full(self: store.LocalStore, name: str) -> store.NewFile:
+        nonlocal calls
+        calls += 1
+        if calls > allowed_calls:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, name)
+
+    monkeypatch.setattr(store.LocalStore, "create", full)
+    for allowed_calls in range(5):
+        calls = 0
+        with pytest.raises(OSError, match="No space"):
+            finish(tmp_path)
+        assert (tmp_path / "dataset.json").exists() == (allowed_calls == 0)
+        assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
+    monkeypatch.undo()
+    finish(tmp_path)
+    assert verify(tmp_path).problems == ()
+
+
+def test_replacing_a_shard_closes_the_dataset_until_it_is_finished_again(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    write_shard(tmp_path, 2, range(10, 11))
+    assert len(Dataset.open(tmp_path)) == 6  # a new shard changes nothing that is indexed
+    write_shard(tmp_path, 1, range(9, 12))
+    with pytest.raises(UserError):
+        Dataset.open(tmp_path)
 
 
 def environment() -> dict[str, str]:
