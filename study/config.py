@@ -49,6 +49,10 @@ PATH_KEYS: tuple[KeyPath, ...] = (
     ("ingest", "labels"),
     ("ingest", "select", "study_uids_file"),
     ("ingest", "select", "accession_numbers_file"),
+    ("ingest", "speed", "tls", "ca"),
+    ("ingest", "speed", "tls", "cert"),
+    ("ingest", "speed", "tls", "key"),
+    ("ingest", "speed", "cluster", "log_directory"),
     ("train", "speed", "cache"),
 )
 """Values that are paths; those of the file are made absolute from the file's folder."""

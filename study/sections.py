@@ -9,19 +9,15 @@ the `speed` part of its section; what shapes a dataset's arrays enters its finge
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from study.cluster_sections import Cluster, Tls
 from study.quantities import Age, Day, Fraction, Length, Positive, Size, size_bytes
-
-
-class Section(BaseModel):
-    """Frozen, strict about unknown keys; docstrings of fields become their descriptions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
+from study.section import Section as Section
 
 # -------------------------------------------------------------------------------- ingest
 
@@ -126,7 +122,7 @@ class Intensity(Section):
 
     mr_percentiles: tuple[float, float] = (0.5, 99.5)
     """Clip limits of MR, over all native voxels of the volume."""
-    ct_windows: dict[str, tuple[float, float]] = {
+    ct_windows: Mapping[str, tuple[float, float]] = {
         "brain": (40.0, 80.0),
         "blood": (80.0, 200.0),
         "bone": (600.0, 2800.0),
@@ -200,9 +196,16 @@ class IngestSpeed(Section):
     """What changes only how fast ingestion goes."""
 
     workers: Annotated[int, Field(ge=0)] = 0
-    """Worker processes; 0 takes one per CPU."""
+    """Worker processes on this machine; 0 takes one per CPU. Never more than there is memory
+    for."""
     scheduler: str = ""
-    """Address of a running dask scheduler (tcp://...); empty starts a cluster on this machine."""
+    """Address of a running dask scheduler (tcp://..., or tls://... with `tls`); empty starts
+    workers on this machine, or by `cluster`."""
+    cluster: Cluster = Cluster()
+    tls: Tls = Tls()
+    performance_report: bool = True
+    """Write RUN/performance.html, dask's own account of who did what when, after a run of a minute
+    or more. Needs the package `bokeh`."""
     memory_limit: Size = "2GB"
     """Of one worker."""
     max_retries: Annotated[int, Field(ge=0)] = 2
@@ -219,6 +222,18 @@ class IngestSpeed(Section):
         if size_bytes(text) < LEAST_MEMORY:
             raise ValueError(f"a process needs {LEAST_MEMORY // 10**6}MB before it reads a file")
         return text
+
+    @model_validator(mode="after")
+    def _one_place(self) -> IngestSpeed:
+        if self.scheduler and self.cluster.system:
+            raise ValueError("either scheduler (one that runs) or cluster (jobs of its own)")
+        if self.scheduler and self.tls.temporary:
+            raise ValueError("tls.temporary is for workers of our own; scheduler needs tls files")
+        if self.scheduler.startswith("tls://") and not self.tls.is_on:
+            raise ValueError(f"scheduler {self.scheduler} needs tls: {{ca, cert, key}}")
+        if self.tls.is_on and self.scheduler and not self.scheduler.startswith("tls://"):
+            raise ValueError(f"scheduler {self.scheduler}: with tls the address begins with tls://")
+        return self
 
 
 class Ingest(Section):
