@@ -130,7 +130,7 @@ _CONTROLS = """<form hidden>
 <select name="window" aria-label="window"><option value="">any window</option></select>
 <select name="split" aria-label="split"><option value="">any split</option></select>
 <label><input type="checkbox" name="large"> large</label>
-<button type="reset" title="Key: Esc">clear</button>
+<button type="button" title="Key: Esc">clear</button>
 <output aria-live="polite"></output>
 <small>keys: / words, j k next and previous study, Esc clear</small>
 </form>"""

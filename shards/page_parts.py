@@ -131,6 +131,11 @@ SCRIPT = r"""
       + `${shownScans} of ${numScans} scans`;
   }
 
+  function clear() {
+    form.reset();
+    filter();
+  }
+
   function go(step) {
     const shown = studies.filter((study) => !study.section.hidden);
     const at = shown.findIndex((study) => study.section.contains(document.activeElement));
@@ -142,12 +147,12 @@ SCRIPT = r"""
 
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(filter));
+  form.querySelector("button").addEventListener("click", clear);
   addEventListener("pageshow", filter);  /* a browser may bring back what was typed before */
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape") {
-      form.reset();
+      clear();
       return;
     }
     if (document.activeElement.matches("input[type=search], select")) return;

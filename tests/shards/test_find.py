@@ -148,6 +148,16 @@ def test_json_says_where_it_was_found(run: Callable[..., str]) -> None:
     ]
 
 
+def test_numbers_of_scans_are_those_in_their_study(run: Callable[..., str]) -> None:
+    lines = map(json.loads, run("--where", "series_index=1", "--json").splitlines())
+    assert [(line["key"], line["scans"]) for line in lines] == [
+        (key_of(0), [2]),
+        (key_of(2), [1]),
+        (key_of(3), [1]),
+        (key_of(4), [1]),
+    ]
+
+
 def test_people_see_key_split_and_sentence(run: Callable[..., str]) -> None:
     lines = run("--text", "infarct").splitlines()
     assert lines == [

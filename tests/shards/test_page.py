@@ -23,7 +23,7 @@ HOSTILE = (
     "<b>5 > 3</b> &amp; <i>more",
     "{title} {0} %s `${1}`",
     "A \u202eright-to-left override\u202c and a \x00 and a \x1b[31m.",
-    "long" * 40_000,
+    "long" * 40_000 + " ending.",
 )
 
 
@@ -57,7 +57,7 @@ STUDIES = [
     with_text(
         with_kind(study_of(2, split="test"), MR, ("MR", "sagittal", "percentile")),
         "Chronic infarction.",
-        report="FINDINGS: Unchanged. Nothing acute to describe.",
+        report="FINDINGS: Chronic. Nothing acute to describe.",
     ),
     with_text(with_kind(study_of(3, split="test"), MR, CT), "Gr\u00f6\u00dfe 5 mm.", *HOSTILE),
     replace(study_of(4, scans=0), report=Report({}, "")),
@@ -120,7 +120,6 @@ def test_words_and_lists_filter_studies(opened: Browser) -> None:
     assert shown(opened) == []
     assert counted(opened) == "0 of 5 studies, 0 of 8 scans"
     opened.ask("document.querySelector('button').click()")
-    assert opened.ask("new Promise((done) => setTimeout(() => done(1)))")
     assert len(shown(opened)) == 5
     pick(opened, "plane", "sagittal")
     assert shown(opened) == [2]
@@ -135,7 +134,7 @@ def test_what_was_found_is_marked_and_the_report_opens_for_it_alone(opened: Brow
     assert opened.ask(marked) == ["Acute", "acute", "acute"]
     assert opened.ask(is_open)
     opened.press("Escape", *"chronic")
-    assert opened.ask(marked) == ["Chronic"]
+    assert opened.ask(marked) == ["Chronic", "Chronic"]  # in the report too, which stays closed
     assert not opened.ask(is_open)
 
 
@@ -187,7 +186,7 @@ def test_hostile_text_is_only_text(opened: Browser) -> None:
     assert opened.ask("document.querySelectorAll('style').length") == 1
     assert opened.ask("document.querySelectorAll('section ul').length") == 4
     assert opened.problems() == []
-    opened.press("/", *"longlong")
+    opened.press("/", *"ending")
     assert shown(opened) == [3]
     assert opened.problems() == []
 
