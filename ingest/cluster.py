@@ -2,24 +2,34 @@
 
 In: the speed settings. Out: `Workers`, which maps functions over items with a bounded number in
 flight. One process a worker and one thread a process: decoders hold the interpreter's lock, and a
-crash costs one task.
+crash costs one task. Workers are on this machine (`cluster_local`), jobs of a batch system
+(`cluster_jobqueue`), or those of a scheduler that runs already (`cluster_joined`).
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-import os
-import signal
-import threading
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ingest.cluster_jobqueue import Queue
+from ingest.cluster_joined import join, wait_for_workers
+from ingest.cluster_local import local_cluster
+from ingest.cluster_security import warning_of
+from ingest.performance import Report, has_bokeh
+from ingest.watch import Watch
 from study.errors import UserError
 from study.sections import IngestSpeed
 
 if TYPE_CHECKING:  # dask takes half a second to import: only who starts workers pays
-    from distributed import Client, LocalCluster
+    from distributed import Client, Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,19 +37,46 @@ Result = TypeVar("Result")
 TASKS_PER_WORKER = 3
 """In flight: enough that no worker waits, few enough that the scheduler stays small
 (distributed#2181)."""
+MOST_DEATHS = 5
+"""Workers that may die of one item before it is given up. Somebody's kill -9, or a walltime, may
+have ended some of them."""
+CLOSE_S = 10
+QUIET = ("distributed", *(f"distributed.{part}" for part in ("nanny", "worker", "scheduler")))
+QUIETER = ("distributed.client", "tornado.application")
+"""They print tracebacks of what is said here in words."""
 
-NEVER_PAUSE = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")}
-"""A worker has one task at a time and keeps no results: one that pauses for want of memory gets
-none back, and the job would wait for ever. Beyond the limit it is ended, its task tried again."""
+
+def on_stderr(text: str) -> None:
+    """Warnings always; other facts where someone looks."""
+    if sys.stderr.isatty() or text.startswith("WARNING"):
+        print(text, file=sys.stderr)
+
+
+@dataclass
+class _Flight(Generic[Item]):
+    """An item on its way, and how many workers have died of it."""
+
+    item: Item
+    deaths: int = 0
 
 
 class Workers:
-    """A dask client that is made on first use and closed at the end."""
+    """A dask client that is made on first use and closed at the end, with the workers that it
+    started. `run`: the run folder, for reports and the output of jobs; `say`: takes words."""
 
-    def __init__(self, speed: IngestSpeed) -> None:
-        self._speed = speed
-        self._cluster: LocalCluster | None = None
+    def __init__(
+        self, speed: IngestSpeed, run: Path | None = None, say: Callable[[str], None] = on_stderr
+    ) -> None:
+        self.notes: list[str] = []
+        """All that was said, for the run's log."""
+        self.dashboard = ""
+        """Address of dask's dashboard, once there is one."""
+        self._speed, self._run, self._tell = speed, run, say
         self._client: Client | None = None
+        self._watch: Watch | None = None
+        self._report: Report | None = None
+        self._most_workers = 0
+        self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Workers:
         return self
@@ -50,10 +87,18 @@ class Workers:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._client is not None:
-            self._client.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        if self._report is not None and kind is None:
+            self._report.write()
+        self._closing.close()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that each worker takes, by its address; as of some seconds ago."""
+        return dict(self._watch.memory) if self._watch else {}
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most that one worker was seen to take so far."""
+        return self._watch.peak_bytes if self._watch else 0
 
     def ordered(self, function: Callable[[Item], Result], items: list[Item]) -> Iterator[Result]:
         """Results in the order of the items. An exception of a task is raised here."""
@@ -68,79 +113,141 @@ class Workers:
                 following += 1
 
     def unordered(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        after_death: Callable[[Item], Result] | None = None,
     ) -> Iterator[Result]:
         """Results as they come; a bounded number of tasks in flight. An exception of a task is
-        raised here."""
+        raised here. An item whose worker died is tried again, with `after_death` where that is
+        given.
+
+        Raises UserError, after all other items are done, where workers die again and again; at
+        once where the scheduler is lost.
+        """
         queue = iter(items)
         first = next(queue, None)
         if first is None:
             return
+        client = self._connect()
+        try:
+            yield from self._results(client, function, queue, first, after_death or function)
+        except _LostError as error:
+            raise UserError(
+                f"the connection to the scheduler is lost ({error}); what is done is kept: run the "
+                "same command again when it is back"
+            ) from None
+
+    def _results(
+        self,
+        client: Client,
+        function: Callable[[Item], Result],
+        queue: Iterator[Item],
+        first: Item,
+        after_death: Callable[[Item], Result],
+    ) -> Iterator[Result]:
         from distributed import KilledWorker, as_completed
 
-        client = self._connect()
-        window = TASKS_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        flying = as_completed([client.submit(function, first, pure=False)], raise_errors=False)
-        while flying.count() < window and (item := next(queue, None)) is not None:
-            flying.add(client.submit(function, item, pure=False))
-        for future in flying:
+        flights: dict[str, _Flight[Item]] = {}
+        given_up: list[str] = []
+
+        def submit(flight: _Flight[Item]) -> Future:
+            made = function if flight.deaths == 0 else after_death
             try:
-                result = future.result()
+                future = client.submit(made, flight.item, pure=False)
+            except _lost_kinds() as error:
+                raise _LostError(f"{type(error).__name__}: {error}") from None
+            flights[future.key] = flight
+            return future
+
+        flying = as_completed([submit(_Flight(first))], raise_errors=False)
+        self._fill(flying, queue, submit)
+        for future in flying:
+            flight = flights.pop(future.key)
+            try:
+                result = _result(future)
             except KilledWorker as error:
-                raise UserError(
-                    f"a task ended its worker again and again, most likely for want of memory; "
-                    f"raise ingest.speed.memory_limit ({self._speed.memory_limit}): {error}"
-                ) from None
+                flight.deaths += 1
+                if flight.deaths < MOST_DEATHS:
+                    flying.add(submit(flight))
+                    continue
+                given_up.append(str(error))
+                self._fill(flying, queue, submit)
+                continue
             future.release()
-            if (item := next(queue, None)) is not None:
-                flying.add(client.submit(function, item, pure=False))
+            self._fill(flying, queue, submit)
             yield result
+        if given_up:
+            raise UserError(
+                f"{len(given_up)} tasks ended their workers again and again, most likely for want "
+                f"of memory; raise ingest.speed.memory_limit ({self._speed.memory_limit}). All "
+                f"others are done. The first: {given_up[0]}"
+            )
+
+    def _fill(
+        self, flying: Any, queue: Iterator[Item], submit: Callable[[_Flight[Item]], Future]
+    ) -> None:
+        """Send off items up to the window, which grows with the workers."""
+        known = len(self._watch.memory) if self._watch else 0
+        window = TASKS_PER_WORKER * max(1, known, self._most_workers)
+        while flying.count() < window and (item := next(queue, None)) is not None:
+            flying.add(submit(_Flight(item)))
+
+    def _say(self, text: str) -> None:
+        self.notes.append(text)
+        self._tell(text)
 
     def _connect(self) -> Client:
-        import dask
-        from distributed import Client, LocalCluster
+        if self._client is not None:
+            return self._client
+        for names, level in ((QUIET, logging.ERROR), (QUIETER, logging.CRITICAL)):
+            for name in names:
+                logging.getLogger(name).setLevel(level)
+        if self._speed.scheduler:
+            client = join(self._speed, self._say)
+            self._closing.callback(client.close, timeout=CLOSE_S)
+        else:
+            client = self._start()
+        self._set_up(client)
+        self._watch = Watch(client, self._say)
+        self._closing.callback(self._watch.stop)
+        if has_bokeh() and client.dashboard_link:
+            self.dashboard = client.dashboard_link
+            self._say(f"dashboard: {self.dashboard}")
+        if self._run is not None and self._speed.performance_report:
+            self._report = Report(client, self._run, self._say)
+        self._client = client
+        return client
 
-        if self._client is None:
-            for name in (
-                "distributed",
-                "distributed.nanny",
-                "distributed.worker",
-                "distributed.scheduler",
-            ):
-                logging.getLogger(name).setLevel(logging.ERROR)
-            if self._speed.scheduler:
-                try:
-                    self._client = Client(self._speed.scheduler, timeout="5s")
-                except (OSError, TimeoutError, ValueError) as error:
-                    raise UserError(
-                        f"ingest.speed.scheduler: {self._speed.scheduler} does not answer: {error}"
-                    ) from None
-                return self._client
-            dask.config.set(
-                {
-                    "distributed.worker.daemon": False,
-                    "distributed.comm.timeouts.connect": "60s",
-                    **NEVER_PAUSE,
-                }
-            )
-            try:
-                self._cluster = LocalCluster(
-                    n_workers=self._speed.workers or len(os.sched_getaffinity(0)),
-                    threads_per_worker=1,
-                    memory_limit=self._speed.memory_limit,
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.CRITICAL,
-                    host="127.0.0.1",
-                )
-                self._client = Client(self._cluster)
-                self._client.register_worker_callbacks(_leave_ctrl_c)
-            except (RuntimeError, TimeoutError) as error:
-                raise UserError(
-                    f"the workers do not start ({error}); they were ended from outside, or the "
-                    "machine is out of memory: run the same command again, perhaps with fewer "
-                    "ingest.speed.workers"
-                ) from None
-        return self._client
+    def _start(self) -> Client:
+        """A client of workers that are ours, and end with it."""
+        from distributed import Client
+
+        if not self._speed.cluster.system:
+            cluster = local_cluster(self._speed, self._say)
+            self._closing.callback(cluster.close)
+            client = Client(cluster)
+            self._closing.callback(client.close, timeout=CLOSE_S)
+            return client
+        queue = Queue(self._speed, self._run, self._say)
+        self._closing.callback(queue.close)
+        self._most_workers = queue.most_workers
+        if warning := warning_of(queue.cluster.scheduler_address):
+            self._say(warning)
+        client = Client(queue.cluster)
+        self._closing.callback(client.close, timeout=CLOSE_S)
+        waiting = "waiting for the first job to start"
+        wait_for_workers(client, self._say, waiting, queue.look)
+        return client
+
+    def _set_up(self, client: Client) -> None:
+        """Make every worker, also those that join later, what it has to be."""
+        from ingest.worker_setup import PLUGIN, WorkerSetup, versions
+
+        is_own = not self._speed.scheduler
+        client.register_plugin(WorkerSetup(versions(), is_own), name=PLUGIN)
+        if not is_own:
+            self._closing.callback(_forget_plugin, client, PLUGIN)
 
 
 class _Indexed:
@@ -154,8 +261,29 @@ class _Indexed:
         return pair[0], self.function(pair[1])
 
 
-def _leave_ctrl_c() -> None:
-    """Have a worker leave Ctrl-C, which a terminal sends to all, to the client, which ends it: the
-    workers' tracebacks would hide what the client says."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _LostError(Exception):
+    """The scheduler is gone. A task's own error of the same kind is not meant."""
+
+
+def _lost_kinds() -> tuple[type[BaseException], ...]:
+    """What dask raises where the scheduler is gone."""
+    from distributed.client import ClosedClientError
+    from distributed.comm import CommClosedError
+
+    return CommClosedError, ClosedClientError, CancelledError, asyncio.CancelledError
+
+
+def _result(future: Future) -> Any:
+    """The result of a task, or its exception; _LostError where neither can be had."""
+    try:
+        return future.result()
+    except _lost_kinds() as error:
+        if future.status == "error":
+            raise
+        raise _LostError(f"{type(error).__name__}: {error}") from None
+
+
+def _forget_plugin(client: Client, name: str) -> None:
+    """Leave a cluster as it was; where it is gone, nothing has to be left."""
+    with contextlib.suppress(Exception):
+        client.unregister_worker_plugin(name)

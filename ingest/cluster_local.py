@@ -1,0 +1,75 @@
+"""Workers on this machine: as many as there are CPUs and memory for.
+
+In: the speed settings. Out: a dask cluster on loopback, and a line about what was chosen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ingest import machine
+from ingest.cluster_security import security_of
+from study.errors import UserError
+from study.quantities import size_bytes
+from study.sections import IngestSpeed
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
+
+MEMORY = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")}
+"""Never pause, never spill (see `ingest.worker_setup`): beyond the limit a worker is ended."""
+OWN = {
+    "distributed.worker.daemon": False,
+    "distributed.comm.timeouts.connect": "60s",
+    "distributed.scheduler.allowed-failures": 0,
+    **MEMORY,
+}
+"""Of clusters that are ours. A task whose worker dies comes back at once, and the client decides
+what then (see `ingest.cluster`): it would kill other workers in turn."""
+
+
+def local_cluster(speed: IngestSpeed, say: Callable[[str], None]) -> LocalCluster:
+    """Start workers. Raises UserError where they do not start."""
+    import dask
+    from distributed import LocalCluster
+
+    there, cpus = machine.memory_bytes(), machine.cpus()
+    room = machine.fit(speed.workers, size_bytes(speed.memory_limit), cpus, there)
+    say(_chosen(speed, room, cpus, there))
+    dask.config.set(OWN)
+    security = security_of(speed.tls)
+    try:
+        return LocalCluster(
+            n_workers=room.workers,
+            threads_per_worker=1,
+            memory_limit=room.memory_bytes,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            host="127.0.0.1",
+            protocol="tls://" if security else None,
+            security=security,
+        )
+    except (RuntimeError, TimeoutError) as error:
+        raise UserError(
+            f"the workers do not start ({error}); they were ended from outside, or the "
+            "machine is out of memory: run the same command again, perhaps with fewer "
+            "ingest.speed.workers"
+        ) from None
+
+
+def _chosen(speed: IngestSpeed, room: machine.Fit, cpus: int, there: int) -> str:
+    """The choice, and why it is not what was asked for."""
+    text = f"workers: {room.workers} of {_gigabytes(room.memory_bytes)} each"
+    text += f" (this machine: {cpus} CPUs, {_gigabytes(there)})"
+    wanted = speed.workers or cpus
+    if room.workers < wanted:
+        text += f"; there is no memory for {wanted} of ingest.speed.memory_limit"
+    elif room.memory_bytes < size_bytes(speed.memory_limit):
+        text += f"; ingest.speed.memory_limit is {speed.memory_limit}, which is not there"
+    return text
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.3g} GB"
