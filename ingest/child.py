@@ -1,9 +1,9 @@
 """The other side of `ingest.supervise`: a process that calls functions and may die of it.
 
 In: pickled calls from a socket. Out: their results; arrays go through memory that both processes
-have open, not through the socket. Run as `python -m ingest.child SOCKET MEMORY PARENT LIMIT`: two
-file descriptors, the parent's process id, and the bytes of address space. Imports are few, so that
-it starts fast.
+have open, not through the socket, and a spooled volume as the open file that it is in. Run as
+`python -m ingest.child SOCKET MEMORY PARENT LIMIT`: two file descriptors, the parent's process id,
+and the bytes of address space. Imports are few, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
 from typing import Any
 
 READY = "ready"
@@ -28,7 +29,7 @@ def main() -> None:
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     _limit(address_space)
-    import numpy  # noqa: F401  (within the limit: one that leaves no room for it must not pass)
+    from ingest.spooled import Spooled  # numpy, within the limit: it must have room for that
 
     connection: Connection[bytes, bytes] = Connection(socket)
     connection.send_bytes(pickle.dumps((READY, None, [], time.process_time())))
@@ -37,7 +38,10 @@ def main() -> None:
             request = connection.recv_bytes()
         except EOFError:
             return
-        connection.send_bytes(_answer(request, memory))
+        answer, result = _answer(request, memory)
+        connection.send_bytes(answer)
+        if isinstance(result, Spooled):
+            send_handle(connection, result.file, parent)
 
 
 def _die_with(parent: int) -> None:
@@ -58,19 +62,22 @@ def _limit(address_space: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
 
-def _answer(request: bytes, memory: int) -> bytes:
-    """(kind, result, lengths of the arrays in `memory`, CPU seconds of this process), pickled."""
+def _answer(request: bytes, memory: int) -> tuple[bytes, Any]:
+    """(kind, result, lengths of the arrays in `memory`, CPU seconds of this process), pickled; and
+    the result itself."""
     buffers: list[pickle.PickleBuffer] = []
+    value = None
     try:
         function, arguments = pickle.loads(request)
-        result = pickle.dumps(function(*arguments), 5, buffer_callback=buffers.append)
+        value = function(*arguments)
+        result = pickle.dumps(value, 5, buffer_callback=buffers.append)
         lengths = _write(memory, buffers)
         answer = DONE, result, lengths, time.process_time()
     except MemoryError:
-        answer = NO_MEMORY, b"", [], time.process_time()
+        value, answer = None, (NO_MEMORY, b"", [], time.process_time())
     except Exception as error:
-        answer = FAILED, _pickled(error), [], time.process_time()
-    return pickle.dumps(answer)
+        value, answer = None, (FAILED, _pickled(error), [], time.process_time())
+    return pickle.dumps(answer), value
 
 
 def _pickled(error: Exception) -> bytes:

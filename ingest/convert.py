@@ -15,10 +15,12 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from ingest import taskstore
 from ingest.allowlist import out_of_range
+from ingest.assign import ShardTask
 from ingest.grid import to_grid
-from ingest.pixels import read_volume
-from ingest.plan import ShardTask, StudyTask
+from ingest.pixels import read_slices
+from ingest.plan import StudyTask
 from ingest.rules import judge_voxels
 from ingest.supervise import USUAL_LIMITS, Limits, Supervised, child_of_thread
 from ingest.undecodable import rejection_of
@@ -27,6 +29,9 @@ from shards.writer import ShardWriter
 from study import private
 from study.records import Reason, Scan, Study
 from study.sections import Grid, Intensity
+
+OUTCOMES = "outcomes"
+"""Folder of the run in which every shard's outcome is kept."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,16 @@ class ShardOutcome:
             "scans": [[f.study_uid, f.scan, f.reason, f.detail] for f in self.scans],
         }
         folder.mkdir(parents=True, exist_ok=True, mode=private.FOLDER_MODE)
-        private.write_text(folder / f"{self.shard:05d}.json", json.dumps(facts))
+        private.write_text(self.file(folder, self.shard), json.dumps(facts))
+
+    @staticmethod
+    def file(folder: Path, shard: int) -> Path:
+        return folder / f"{shard:05d}.json"
 
     @staticmethod
     def load(folder: Path, shard: int) -> ShardOutcome | None:
         """The outcome of a shard; None where there is none."""
-        file = folder / f"{shard:05d}.json"
+        file = ShardOutcome.file(folder, shard)
         if not file.exists():
             return None
         facts = json.loads(file.read_text())
@@ -82,20 +91,21 @@ class ShardOutcome:
 def convert_shard(
     task: ShardTask,
     dataset: str,
-    outcomes: str,
+    run: Path,
+    parts: int,
     compression: str,
     grid: Grid,
     intensity: Intensity,
     limits: Limits = USUAL_LIMITS,
 ) -> ShardOutcome:
-    """Make and commit a shard. Raises OSError, and leaves nothing committed, when reading or
-    writing fails."""
+    """Make and commit a shard, of studies whose tasks are in the `parts` parts of a run's tables.
+    Raises OSError, and leaves nothing committed, when reading or writing fails."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     rejected: dict[str, Reason] = {}
     failures: list[ScanFailure] = []
     samples = 0
     with ShardWriter(dataset, task.shard, compression, content=task.content) as writer:
-        for study_task in task.studies:
+        for study_task in taskstore.read(run, parts, task.keys):
             study, failed = convert_study(study_task, grid, intensity, limits)
             failures.extend(failed)
             if isinstance(study, Reason):
@@ -105,9 +115,7 @@ def convert_shard(
                 samples += 1
                 writer.add(study)
         outcome = ShardOutcome(task.shard, task.content, rejected, tuple(failures), samples)
-        outcome.save(
-            Path(outcomes)
-        )  # before the commit record: a committed shard always has its outcome
+        outcome.save(run / OUTCOMES)  # before the commit record: a committed shard always has one
     return outcome
 
 
@@ -144,7 +152,7 @@ def _scans(
 ) -> Iterator[Scan | ScanFailure]:
     for number, (plan, digest) in enumerate(zip(task.plans, task.digests, strict=True)):
         try:
-            voxels = child.call(read_volume, plan)
+            voxels = child.call(read_slices, plan)
             if verdict := judge_voxels(voxels):
                 yield ScanFailure(task.study_uid, number, *verdict)
                 continue

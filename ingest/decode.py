@@ -17,6 +17,7 @@ import numpy as np
 
 from ingest.codecs import UNCOMPRESSED, decode_frame
 from ingest.frames import Frames
+from ingest.limits import MAX_FRAME_PIXELS
 from ingest.pixel_header import PixelHeader, read_pixel_header
 from ingest.place import Place
 from ingest.source import Source
@@ -46,6 +47,8 @@ class Image:
             raise damaged(f"{header.samples_per_pixel} samples a pixel")
         if not (header.rows and header.columns):
             raise damaged(f"{header.rows} rows, {header.columns} columns")
+        if header.rows * header.columns > MAX_FRAME_PIXELS:
+            raise UndecodableError(Reason.TOO_LARGE, f"{header.rows} x {header.columns} pixels")
 
     @property
     def num_frames(self) -> int:

@@ -7,7 +7,8 @@ of largest spacing D (axial on a tie), take limits from all native voxels, pad i
 resize (bilinear in plane, D by `depth_interpolation`), crop the centre, round last.
 The one idea: every axis is resampled on its own, so that all of padding, resizing and cropping is a
 few taps (old index, weight) for each new index (see `ingest.taps`). A stored slice is made straight
-from the native slices that it needs: nothing of a volume's size is ever allocated but the result.
+from the native slices that it needs: nothing is ever allocated of a volume's size, which may be
+more than memory.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from ingest.intensity import Window, as_numbers, value_range, windows_of
+from ingest.slices import Slices
 from ingest.taps import Taps, fitted
+from ingest.turned import Turned
 from ingest.volume import Volume
 from study.records import Matrix, Scan, Vector
 from study.sections import Grid, Intensity
@@ -39,10 +42,10 @@ FLOOR_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
-class _Turned:
-    """A view of the native voxels, axes turned, and the affine of its index."""
+class _Placed:
+    """The native voxels, axes turned, and the affine of their index."""
 
-    voxels: np.ndarray
+    voxels: Turned
     affine: np.ndarray
     plane: str
 
@@ -52,14 +55,15 @@ def to_grid(volume: Volume, modality: str, grid: Grid, intensity: Intensity) -> 
 
     Voxels that are no number count as the darkest. Facts that do not come from the voxels (digest,
     acquisition, series_index) are left for the caller to fill in. Peak memory beside the volume:
-    the scans as float32 and a few slices.
+    the scans, a few slices, and `ingest.turned.BLOCK_BYTES` where D is not the axis of slices.
     """
-    windows = windows_of(volume.voxels, modality, intensity, volume.filled)
+    ends = volume.ends or value_range(volume.voxels)
+    windows = windows_of(volume.voxels, modality, intensity, volume.filled, ends)
     if not windows:
         return []
     turned = _turn(volume, grid)
     axes = _axes(turned, grid)
-    arrays = _resample(turned.voxels, axes, windows, grid)
+    arrays = _resample(turned.voxels, axes, windows, grid, ends[0])
     native = np.asarray(volume.affine)
     affine = turned.affine.copy()
     for axis, taps in enumerate(axes):
@@ -82,8 +86,8 @@ def to_grid(volume: Volume, modality: str, grid: Grid, intensity: Intensity) -> 
     ]
 
 
-def _turn(volume: Volume, grid: Grid) -> _Turned:
-    """Turn the axes to D, H, W; a view, nothing is copied."""
+def _turn(volume: Volume, grid: Grid) -> _Placed:
+    """Turn the axes to D, H, W."""
     native = np.asarray(volume.affine)
     directions = native[:3, :3] / np.linalg.norm(native[:3, :3], axis=0)
     letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(
@@ -91,21 +95,20 @@ def _turn(volume: Volume, grid: Grid) -> _Turned:
     )[::-1]  # of the axes (slice, row, column): where each runs to
     if not grid.reorient:
         plane = next(p for p, pair in zip(PLANES, ALONG, strict=True) if letters[0] in pair)
-        return _Turned(volume.voxels, native, plane)
+        return _Placed(Turned(volume.voxels, (0, 1, 2), (False, False, False)), native, plane)
     order = [next(n for n, c in enumerate(letters) if c in pair) for pair in ALONG]
     plane = (
         "axial" if grid.spacing_mm is not None else _coarsest(np.asarray(volume.spacing_mm)[order])
     )
-    order = [order[n] for n in AXES_DHW[PLANES.index(plane)]]
+    d, h, w = (order[n] for n in AXES_DHW[PLANES.index(plane)])
     affine = native.copy()
-    affine[:3, :3] = native[:3, order]
-    voxels = volume.voxels.transpose(order)
-    for axis, source in enumerate(order):
-        if letters[source] not in STORED:
-            affine[:3, 3] += affine[:3, axis] * (voxels.shape[axis] - 1)
-            affine[:3, axis] *= -1
-            voxels = np.flip(voxels, axis)
-    return _Turned(voxels, affine, plane)
+    affine[:3, :3] = native[:3, (d, h, w)]
+    flipped = [letters[source] not in STORED for source in (d, h, w)]
+    voxels = Turned(volume.voxels, (d, h, w), (flipped[0], flipped[1], flipped[2]))
+    for axis in np.flatnonzero(flipped):
+        affine[:3, 3] += affine[:3, axis] * (voxels.shape[axis] - 1)
+        affine[:3, axis] *= -1
+    return _Placed(voxels, affine, plane)
 
 
 def _coarsest(spacing_mm: np.ndarray) -> str:
@@ -114,7 +117,7 @@ def _coarsest(spacing_mm: np.ndarray) -> str:
     return next(p for p, s in zip(PLANES, spacing_mm, strict=True) if s >= limit)
 
 
-def _axes(turned: _Turned, grid: Grid) -> tuple[Taps, Taps, Taps]:
+def _axes(turned: _Placed, grid: Grid) -> tuple[Taps, Taps, Taps]:
     """How D, H and W are resampled."""
     have = turned.voxels.shape
     kept = (grid.depth, grid.size, grid.size)
@@ -131,25 +134,28 @@ def _axes(turned: _Turned, grid: Grid) -> tuple[Taps, Taps, Taps]:
 
 
 def _resample(
-    voxels: np.ndarray, axes: tuple[Taps, Taps, Taps], windows: list[Window], grid: Grid
+    voxels: Turned,
+    axes: tuple[Taps, Taps, Taps],
+    windows: list[Window],
+    grid: Grid,
+    darkest: float,
 ) -> list[np.ndarray]:
-    """One array (D, H, W) for each window.
+    """One array (D, H, W) for each window; `darkest` is the value of voxels that are no number.
 
     Heads are windowed before they are resized, padding being the window's 0; with a fixed spacing
     HU are resampled and windowed after, as HLIP does for chests.
     """
     first = grid.spacing_mm is None
     top = BRIGHTEST[grid.dtype]
-    darkest = value_range(voxels)[0]
     depth, rows, columns = axes
     outside = ~(rows.inside[:, None] & columns.inside[None])
     result = [np.zeros([len(taps.index) for taps in axes], grid.dtype) for _ in windows]
-    for number, taps in enumerate(depth):
-        if not taps:
-            continue
+    wanted = [(number, taps) for number, taps in enumerate(depth) if taps]
+    planes = voxels.planes([[index for index, _ in taps] for _, taps in wanted])
+    for (number, taps), natives in zip(wanted, planes, strict=True):
         mixed: list[np.ndarray] = []
-        for index, weight in taps:
-            values = as_numbers(voxels[index], darkest)
+        for (_, weight), native in zip(taps, natives, strict=True):
+            values = as_numbers(native, darkest)
             layers = [w.grey(values, top) for w in windows] if first else [values]
             for layer in layers:
                 layer *= layer.dtype.type(weight)
@@ -167,7 +173,7 @@ def _spacing(affine: np.ndarray) -> Vector:
     return (d, h, w)
 
 
-def _shape(voxels: np.ndarray) -> tuple[int, int, int]:
+def _shape(voxels: Slices) -> tuple[int, int, int]:
     d, h, w = voxels.shape
     return (d, h, w)
 

@@ -1,10 +1,11 @@
 """Source values -> grey values: the limits of a window, and how it is applied.
 
-In: native voxels of any real dtype (D, H, W). Out: their range, exact percentiles, `Window`s.
-The one idea: a volume may be most of a worker's memory, so that everything here goes through it
-slice by slice. Percentiles are found by counting (a radix selection of the two neighbouring order
-statistics), never by sorting a copy, and are numpy's to the last bit. Voxels that are no number
-(NaN or infinite, which NIfTI files hold outside the head) count as the darkest one.
+In: native voxels of any real dtype (D, H, W), an array or other `Slices`. Out: their range, exact
+percentiles, `Window`s. The one idea: a volume may be more than a worker's memory, so that
+everything here goes through it slice by slice. Percentiles are found by counting (a radix selection
+of the two neighbouring order statistics), never by sorting a copy, and are numpy's to the last bit.
+Voxels that are no number (NaN or infinite, which NIfTI files hold outside the head) count as the
+darkest one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ingest.slices import Slices
 from study.sections import Intensity
 
 DIGIT_BITS = 16
@@ -47,25 +49,30 @@ class Window:
 
 
 def windows_of(
-    voxels: np.ndarray, modality: str, intensity: Intensity, filled: int = 0
+    voxels: Slices,
+    modality: str,
+    intensity: Intensity,
+    filled: int = 0,
+    ends: tuple[float, float] | None = None,
 ) -> list[Window]:
     """The windows of a volume, in the order of their names; none where every voxel is the same.
 
     CT has those of the settings. Everything else has one, from percentiles of all native voxels;
-    `filled` of the darkest are none of these: they fill up what straightening added.
+    `filled` of the darkest are none of these: they fill up what straightening added. `ends` is what
+    `value_range` says, where that is known already.
     """
-    darkest, brightest = value_range(voxels)
+    darkest, brightest = ends or value_range(voxels)
     if not darkest < brightest:
         return []
     if modality == "CT":
         return [
             Window(n, c - w / 2, c + w / 2) for n, (c, w) in sorted(intensity.ct_windows.items())
         ]
-    lower, upper = percentiles(voxels, intensity.mr_percentiles, filled)
+    lower, upper = percentiles(voxels, intensity.mr_percentiles, filled, darkest)
     return [Window("percentile", lower, upper)] if upper - lower >= LEAST_WIDTH else []
 
 
-def value_range(voxels: np.ndarray) -> tuple[float, float]:
+def value_range(voxels: Slices) -> tuple[float, float]:
     """Darkest and brightest voxel; (0, 0) where none is a number."""
     darkest, brightest = np.inf, -np.inf
     for slice_HW in voxels:
@@ -86,11 +93,15 @@ def as_numbers(slice_HW: np.ndarray, darkest: float) -> np.ndarray:
     return values
 
 
-def percentiles(voxels: np.ndarray, wanted: Sequence[float], filled: int = 0) -> list[float]:
+def percentiles(
+    voxels: Slices, wanted: Sequence[float], filled: int = 0, darkest: float | None = None
+) -> list[float]:
     """`np.percentile` (linear) of the values as float64, without a copy of them.
 
-    The `filled` darkest voxels are left out. Peak memory: a few copies of one slice.
+    The `filled` darkest voxels are left out; `darkest` is their value where that is known already.
+    Peak memory: a few copies of one slice.
     """
+    darkest = value_range(voxels)[0] if darkest is None else darkest
     count = voxels.size - filled
     ranks: set[int] = set()
     places = []
@@ -100,7 +111,7 @@ def percentiles(voxels: np.ndarray, wanted: Sequence[float], filled: int = 0) ->
         above = min(below + 1, count - 1)
         ranks |= {below, above}
         places.append((below, above, place - below))
-    at = _order_statistics(voxels, {rank + filled for rank in ranks})
+    at = _order_statistics(voxels, {rank + filled for rank in ranks}, darkest)
     found = []
     for below, above, part in places:
         low, high = at[below + filled], at[above + filled]
@@ -109,13 +120,12 @@ def percentiles(voxels: np.ndarray, wanted: Sequence[float], filled: int = 0) ->
     return found
 
 
-def _order_statistics(voxels: np.ndarray, ranks: set[int]) -> dict[int, float]:
+def _order_statistics(voxels: Slices, ranks: set[int], darkest: float) -> dict[int, float]:
     """Values of the voxels that a sort would put at `ranks` (from 0).
 
     Values become unsigned keys of the same order. Each pass over the volume counts the next digit
     of those keys that begin as a wanted one does, so that after the last the keys are known.
     """
-    darkest = value_range(voxels)[0]
     bits = voxels.dtype.itemsize * 8
     digit_bits = min(DIGIT_BITS, bits)
     known = {rank: (0, rank) for rank in ranks}  # rank -> (first digits, rank among those)

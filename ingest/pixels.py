@@ -3,7 +3,8 @@
 In: a `ScanPlan`. Out: (D, H, W) in HU (CT) or scanner units (MR) on the native grid, rows and
 columns as in the file. A slice that cannot be decoded raises `UndecodableError` with its reason;
 the caller makes a Rejection of it. Every file is opened once, every frame decoded once, and only
-those that are wanted. `ingest.supervise` runs this in a process of its own.
+those that are wanted. A volume that is large for a process is never in it: its slices go into a
+file as they are decoded. `ingest.supervise` runs this in a process of its own.
 """
 
 from __future__ import annotations
@@ -11,17 +12,38 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from ingest.decode import Image, open_image
 from ingest.place import Place, place_of
-from ingest.rescale import KINDS, inverted, joined, physical, without_padding
+from ingest.rescale import inverted, joined, physical, without_padding
+from ingest.slices import KINDS, Slices
+from ingest.spooled import Spooled
 from ingest.undecodable import UndecodableError, damaged
 from study.records import ScanPlan, Slice
 
 Padding = Literal["air", "keep"]
+
+SMALL_VOXELS = 1 << 26
+"""Volumes of so many are arrays (134 MB of int16); larger ones are spooled."""
+
+
+class _Target(Protocol):
+    """Where slices (H, W) go, in any order."""
+
+    def put(self, number: int, values: np.ndarray, /) -> None: ...
+
+
+class _Array:
+    """A volume in memory."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.voxels = np.zeros(shape, KINDS[0])
+
+    def put(self, number: int, values: np.ndarray, /) -> None:
+        self.voxels = joined(self.voxels, number, values)
 
 
 def ready() -> None:
@@ -36,17 +58,36 @@ def read_volume(plan: ScanPlan, padding: Padding = "air") -> np.ndarray:
     are -1024 HU, and MONOCHROME1 of other modalities is inverted. With "keep" values are what the
     files say. Raises UndecodableError; OSError where the disk fails.
     """
-    volume = np.zeros((len(plan.slices), plan.rows, plan.columns), KINDS[0])
+    array = _Array(_shape(plan))
+    _read(plan, padding, array)
+    return array.voxels
+
+
+def read_slices(plan: ScanPlan, padding: Padding = "air") -> Slices:
+    """As `read_volume`; a large volume is `Spooled`, in which a slice is read when it is asked
+    for."""
+    shape = _shape(plan)
+    if int(np.prod(shape, dtype=np.int64)) <= SMALL_VOXELS:
+        return read_volume(plan, padding)
+    spooled = Spooled(shape)
+    _read(plan, padding, spooled)
+    return spooled
+
+
+def _shape(plan: ScanPlan) -> tuple[int, int, int]:
+    return len(plan.slices), plan.rows, plan.columns
+
+
+def _read(plan: ScanPlan, padding: Padding, target: _Target) -> None:
     by_file: dict[tuple[Place, str], list[tuple[int, Slice]]] = defaultdict(list)
     for number, piece in enumerate(plan.slices):
         by_file[place_of(piece), piece.file_format].append((number, piece))
     for (place, file_format), pieces in by_file.items():
         if file_format == "dicom":
             with open_image(place) as image:
-                volume = _read_slices(image, pieces, plan, padding, volume)
+                _read_slices(image, pieces, plan, padding, target)
         else:
-            volume = _read_voxels(place, file_format, pieces, plan, volume)
-    return volume
+            _read_voxels(place, file_format, pieces, plan, target)
 
 
 def _read_slices(
@@ -54,14 +95,13 @@ def _read_slices(
     pieces: Sequence[tuple[int, Slice]],
     plan: ScanPlan,
     padding: Padding,
-    volume: np.ndarray,
-) -> np.ndarray:
-    """The volume with the slices of one file in it."""
+    target: _Target,
+) -> None:
+    """The slices of one file."""
     for frame, wanted in _by_frame(pieces).items():
         values = _values(image, frame, plan, padding)
         for number, piece in wanted:
-            volume = joined(volume, number, _tile(values, piece.tile, plan))
-    return volume
+            target.put(number, _tile(values, piece.tile, plan))
 
 
 def _by_frame(pieces: Sequence[tuple[int, Slice]]) -> dict[int, list[tuple[int, Slice]]]:
@@ -101,10 +141,10 @@ def _read_voxels(
     file_format: str,
     pieces: Sequence[tuple[int, Slice]],
     plan: ScanPlan,
-    volume: np.ndarray,
-) -> np.ndarray:
-    """The volume with the slices of a NIfTI or .npz file in it. Values are whole in `volume` where
-    they are in the file and fit."""
+    target: _Target,
+) -> None:
+    """The slices of a NIfTI or .npz file. Values are whole in the volume where they are in the file
+    and fit."""
     from ingest.volume_files import read_voxels
 
     for frame, wanted in _by_frame(pieces).items():
@@ -114,8 +154,7 @@ def _read_voxels(
             slice_ = max(piece.tile, 0)
             if slice_ >= len(voxels) or voxels.shape[1:] != (plan.rows, plan.columns):
                 raise damaged(f"{voxels.shape} voxels, no slice {slice_} of {plan.rows} rows")
-            volume = joined(volume, number, voxels[slice_])
-    return volume
+            target.put(number, voxels[slice_])
 
 
 def _kind_for(voxels: np.ndarray) -> np.dtype:

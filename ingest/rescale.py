@@ -14,12 +14,11 @@ import numpy as np
 
 from ingest.decode import Stored
 from ingest.pixel_header import PixelHeader
+from ingest.slices import KINDS
 
 AIR_HU = -1024
 """What padding outside a CT's field of view becomes: nothing in a window, and not darker than
 air."""
-KINDS = (np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.float32))
-"""Of volumes, from narrow to wide."""
 
 
 def physical(stored: Stored, header: PixelHeader, frame: int) -> np.ndarray:

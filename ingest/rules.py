@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import numpy as np
-
+from ingest.slices import Slices
 from ingest.stacks import family_of
 from ingest.tags import IMAGE_CLASSES
 from study.records import Instance, Reason, Rejection
@@ -256,7 +255,7 @@ def judge(instance: Instance, rules: Rules) -> Rejection | None:
     return next((verdict for rule in RULES if (verdict := rule(instance, rules)) is not None), None)
 
 
-def judge_voxels(voxels: np.ndarray) -> Rejection | None:
+def judge_voxels(voxels: Slices) -> Rejection | None:
     """What only the voxels tell: nothing in them, or a mask that claims to be a scan."""
     lower, upper = voxels.min(), voxels.max()
     if not upper > lower:

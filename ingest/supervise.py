@@ -27,6 +27,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.reduction import recv_handle
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ import numpy as np
 import psutil
 
 from ingest.child import DONE, NO_MEMORY, READY
+from ingest.spooled import Spooled
 from ingest.undecodable import UndecodableError
 from study.quantities import size_bytes
 from study.records import Reason
@@ -217,6 +219,11 @@ class _Child:
         value = pickle.loads(result, buffers=[self._array(*p) for p in _places(lengths)])
         if sum(lengths) > KEPT_MEMORY:
             os.ftruncate(self._memory, 0)
+        if isinstance(value, Spooled):
+            try:
+                value.attach(recv_handle(self._connection))
+            except (EOFError, OSError, RuntimeError):
+                raise self._died() from None
         return kind == DONE, value
 
     def _array(self, position: int, length: int) -> np.ndarray:

@@ -5,6 +5,8 @@ In: a `Reason`. Out: an exception that keeps it, also on its way from one proces
 
 from __future__ import annotations
 
+import errno
+
 from study.records import Reason, Rejection
 
 
@@ -22,13 +24,15 @@ class UndecodableError(Exception):
 
 def rejection_of(error: Exception) -> Rejection:
     """What an error in the making of one volume means: whatever a header can still do to us costs
-    that volume. Raises OSError itself: it is the disk's fault, and another time all may be well."""
+    that volume. Raises OSError itself, and one for want of memory: it is the machine's fault, and
+    another time all may be well. (A volume that is too large for any machine is told by its plan,
+    and what a decoder may take has its own limit: see `rules.max_voxels`, `ingest.supervise`.)"""
     if isinstance(error, OSError):
         raise error
     if isinstance(error, UndecodableError):
         return Rejection(error.reason, error.detail)
     if isinstance(error, MemoryError):
-        return Rejection(Reason.TOO_LARGE, "out of memory")
+        raise OSError(errno.ENOMEM, "no memory for a volume") from error
     return Rejection(Reason.UNDECODABLE_PIXELS, f"{type(error).__name__}: {error}"[:200])
 
 

@@ -1,9 +1,10 @@
 """Native slices -> an even, rectangular volume in patient space.
 
-In: voxels (D, H, W) of any real dtype and their `ScanPlan`. Out: a `Volume`: voxels and the affine
-from index (slice, row, column) to LPS. Tilted stacks are sheared straight on a matrix that is
-enlarged so that nothing is cut off, and unevenly spaced ones are interpolated to even steps; others
-pass untouched. Interpolation is linear, but next to what is outside the field of view it takes the
+In: voxels (D, H, W) of any real dtype, an array or other `Slices`, and their `ScanPlan`. Out: a
+`Volume`: voxels and the affine from index (slice, row, column) to LPS. Tilted stacks are sheared
+straight on a matrix that is enlarged so that nothing is cut off, and unevenly spaced ones are
+interpolated to even steps; others pass untouched. What is large is straightened slice by slice, as
+it is asked for. Interpolation is linear, but next to what is outside the field of view it takes the
 nearest voxel, so that no half values appear at an edge that is none. As dcm2niix does it
 (nii_saveNII3Dtilt, nii_saveNII3Deq), but for the step, which dcm2niix takes from the smallest gap
 even where that only joins two slabs.
@@ -19,8 +20,11 @@ import SimpleITK as sitk
 
 from ingest.geometry import LONG_RUN, UNEVEN_FRACTION, affine, native_affine, normal_of
 from ingest.intensity import value_range
+from ingest.limits import MAX_FRAME_PIXELS
 from ingest.rescale import AIR_HU
-from study.records import Matrix, ScanPlan, Vector
+from ingest.slices import OneByOne, Slices
+from ingest.undecodable import UndecodableError
+from study.records import Matrix, Reason, ScanPlan, Vector
 
 EXACT_MM = 0.005
 """Shifts this near to whole voxels are whole: headers round positions to a thousandth, and copying
@@ -30,6 +34,9 @@ FREQUENT_FRACTION = 0.1
 about as wide."""
 MOST_SLICES = 2
 """Times as many slices as before at most."""
+SMALL_BYTES = 1 << 28
+"""Straightened volumes of so many are arrays; slices of larger ones are made each time they are
+asked for."""
 NOWHERE = np.float32(np.nan)
 """Stands for what is outside the field of view while slices are moved."""
 
@@ -38,11 +45,13 @@ NOWHERE = np.float32(np.nan)
 class Volume:
     """Voxels (D, H, W), and where they are."""
 
-    voxels: np.ndarray
+    voxels: Slices
     affine: Matrix
     """Index (slice, row, column, 1) -> LPS mm, of voxel centres."""
     filled: int = 0
     """Voxels that hold no measurement: they were added, in the darkest value, by shearing."""
+    ends: tuple[float, float] | None = None
+    """Darkest and brightest voxel, where that is known."""
 
     @property
     def spacing_mm(self) -> Vector:
@@ -55,49 +64,84 @@ class Volume:
         matrix = np.asarray(self.affine)
         steps = matrix[:3, [2, 1, 0]]
         spacing = np.linalg.norm(steps, axis=0)
-        image = sitk.GetImageFromArray(self.voxels)
+        image = sitk.GetImageFromArray(np.asarray(self.voxels))
         image.SetSpacing([float(s) for s in spacing])
         image.SetOrigin([float(o) for o in matrix[:3, 3]])
         image.SetDirection([float(v) for v in (steps / spacing).ravel()])
         return image
 
 
-def straighten(voxels: np.ndarray, plan: ScanPlan) -> Volume:
-    """Make the volume rectangular and even. `voxels` are those of `ingest.pixels.read_volume`.
+def straighten(voxels: Slices, plan: ScanPlan) -> Volume:
+    """Make the volume rectangular and even. `voxels` are those of `ingest.pixels.read_slices`.
 
-    A volume that is so already keeps its array and dtype. Otherwise the result is float32, made
-    slice by slice: peak memory beside `voxels` is the result (4 bytes a voxel of the new grid) and
-    about eight slices.
+    A volume that is so already keeps its voxels and dtype. Otherwise they are float32: an array up
+    to SMALL_BYTES, else slices that are made when they are asked for. Peak memory beside `voxels`
+    is that array and about eight slices. Raises UndecodableError, TOO_LARGE, where the drift of the
+    slices makes them larger than any image is.
     """
     tilted = "GANTRY_TILT" in plan.flags
     uneven = bool({"VARIABLE_SPACING", "FILLED_SLICES"} & set(plan.flags))
     if len(plan.slices) < 2 or not (tilted or uneven):
         return Volume(voxels, native_affine(plan))
-    offsets = np.asarray(plan.offsets_mm)
-    count = even_count(plan.offsets_mm) if uneven else len(offsets)
-    wanted = np.linspace(0.0, offsets[-1], count)
-    field = _Field.of(plan, voxels.shape[1:]) if tilted else _Field(0, 0, *voxels.shape[1:])
+    straight = _Straight(voxels, plan, tilted, uneven)
+    place = _straight_affine(plan, straight.offsets_mm[1], straight.field, tilted)
+    filled = 0
+    if straight.size * straight.dtype.itemsize <= SMALL_BYTES:
+        result = np.empty(straight.shape, straight.dtype)
+        for number in range(len(straight)):
+            result[number], added = straight.made(number)
+            filled += added
+        return Volume(result, place, filled)
+    ends = []
+    for number in range(len(straight)):
+        made, added = straight.made(number)
+        ends += [float(made.min()), float(made.max())]
+        filled += added
+    return Volume(straight, place, filled, (min(ends), max(ends)))
 
-    darkest = value_range(voxels)[0]
-    is_ct = plan.modality == "CT"
 
-    @lru_cache(maxsize=2)  # neighbours serve several wanted slices
-    def placed(number: int) -> np.ndarray:
-        values = voxels[number].astype(np.float32)
-        values[~np.isfinite(values)] = NOWHERE
-        if is_ct:  # what is not brighter than this is outside the field of view
-            values[values <= AIR_HU] = NOWHERE
-        return field.place(values, plan.drift_mm[number], plan.pixel_spacing_mm)
+class _Straight(OneByOne):
+    """Even, rectangular slices, each made of one or two native ones when it is asked for."""
 
-    result = np.empty((count, field.rows, field.columns), np.float32)
-    fill, filled = AIR_HU if is_ct else darkest, 0
-    for number, position in enumerate(wanted):
-        lower, part = _between(offsets, position) if uneven else (number, 0.0)
-        result[number] = _mixed(placed(lower), placed(lower + 1), part) if part else placed(lower)
-        nowhere = np.isnan(result[number])
-        filled += int(nowhere.sum())
-        result[number][nowhere] = fill
-    return Volume(result, _straight_affine(plan, wanted[1], field, tilted), filled)
+    def __init__(self, voxels: Slices, plan: ScanPlan, tilted: bool, uneven: bool) -> None:
+        self._native_mm = np.asarray(plan.offsets_mm)
+        count = even_count(plan.offsets_mm) if uneven else len(self._native_mm)
+        self.offsets_mm = np.linspace(0.0, self._native_mm[-1], count)
+        height, width = voxels.shape[1:]
+        field = _Field.of(plan, (height, width)) if tilted else _Field(0, 0, height, width)
+        if field.rows * field.columns > MAX_FRAME_PIXELS:
+            detail = f"straightened slices of {field.rows} x {field.columns}"
+            raise UndecodableError(Reason.TOO_LARGE, detail)
+        super().__init__((count, field.rows, field.columns), np.dtype(np.float32))
+        is_ct = plan.modality == "CT"
+        self._fill = AIR_HU if is_ct else value_range(voxels)[0]
+        self.field, self._uneven = field, uneven
+
+        @lru_cache(maxsize=2)  # neighbours serve several wanted slices
+        def placed(number: int) -> np.ndarray:
+            values = voxels[number].astype(np.float32)
+            values[~np.isfinite(values)] = NOWHERE
+            if is_ct:  # what is not brighter than this is outside the field of view
+                values[values <= AIR_HU] = NOWHERE
+            return field.place(values, plan.drift_mm[number], plan.pixel_spacing_mm)
+
+        self._placed = placed  # which does not know `self`: the volume goes as soon as we do
+
+    def __getitem__(self, number: int, /) -> np.ndarray:
+        return self.made(number)[0]
+
+    def made(self, number: int) -> tuple[np.ndarray, int]:
+        """A slice (H, W), and how many of its voxels were filled up."""
+        lower, part = number, 0.0
+        if self._uneven:
+            lower, part = _between(self._native_mm, self.offsets_mm[number])
+        if part:
+            values = _mixed(self._placed(lower), self._placed(lower + 1), part)
+        else:
+            values = self._placed(lower).copy()
+        nowhere = np.isnan(values)
+        values[nowhere] = self._fill
+        return values, int(nowhere.sum())
 
 
 def even_count(offsets_mm: tuple[float, ...]) -> int:

@@ -270,7 +270,7 @@ def test_a_poisonous_series_costs_one_scan(tmp_path: Path, monkeypatch: pytest.M
     plans = group_study(instances, Select(), Rules()).plans
     assert len(plans) == 2
     task = StudyTask("1.2", "a" * 32, "b" * 32, "train", plans, ("c", "d"))
-    monkeypatch.setattr(convert, "read_volume", victims.poisonous)
+    monkeypatch.setattr(convert, "read_slices", victims.poisonous)
     study, [failure] = convert.convert_study(task, Grid(depth=5, resize=16, size=16), Intensity())
     assert failure.reason is Reason.DECODE_CRASH
     assert isinstance(study, Study)
