@@ -166,9 +166,9 @@ class CachedSource:
             temporary.replace(file)
             with self._lock:
                 self._to_go -= len(data)
-                is_time = self._to_go < 0
-            if is_time:
-                self._look()
+            with self._looking:  # while one looks, nobody adds more than he is adding now
+                if self._to_go < 0:
+                    self._look()
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -177,25 +177,20 @@ class CachedSource:
     def _look(self) -> None:
         """See what all processes have put into the folder, and remove the oldest of it where that
         is more than fits."""
-        if not self._looking.acquire(blocking=False):
-            return
-        try:
-            with self._lock:
-                self._to_go = self._limit // LOOKS
-            with (self._folder / LOCK_FILE).open("ab") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                found = sorted(self._members())
-                total = sum(size for _, size, _ in found)
-                room = self._limit * PROCESSES // LOOKS
-                gone = 0
-                for _, size, path in found:
-                    if total <= self._limit - room:
-                        break
-                    Path(path).unlink(missing_ok=True)
-                    total, gone = total - size, gone + 1
-            self._count(evictions=gone)
-        finally:
-            self._looking.release()
+        with self._lock:
+            self._to_go = self._limit // LOOKS
+        with (self._folder / LOCK_FILE).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found = sorted(self._members())
+            total = sum(size for _, size, _ in found)
+            room = self._limit * PROCESSES // LOOKS
+            gone = 0
+            for _, size, path in found:
+                if total <= self._limit - room:
+                    break
+                Path(path).unlink(missing_ok=True)
+                total, gone = total - size, gone + 1
+        self._count(evictions=gone)
 
     def _members(self) -> Iterator[tuple[int, int, str]]:
         """Time of the last reading, size and path of what is kept. Removes left-over temporary

@@ -85,7 +85,7 @@ def export_studies(
 
 
 def _chosen(dataset: Dataset, keys: list[str] | None, split: str | None) -> list[SampleRef]:
-    refs = dataset.samples(split)
+    refs = list(dataset.samples(split))
     if not keys:
         return refs
     found = {ref.key: ref for ref in map(dataset.find, keys)}

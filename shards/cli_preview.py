@@ -58,7 +58,7 @@ def make_preview(
         keys = sys.stdin.read().split()
         if not keys:
             raise UserError("-: no keys came from the pipe")
-    refs = _named(opened, keys) if keys else opened.samples(split)[:limit]
+    refs = _named(opened, keys) if keys else list(opened.samples(split)[:limit])
     with Bars(Console(stderr=True), {"preview": "studies"}) as bars:
         counted = _counted(refs, bars)
         if output.suffix == ".png":

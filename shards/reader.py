@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from shards import codec, commit, index, layout, sidecar
 from shards.catalog import DatasetInfo, read_info
-from shards.index import Address, SampleRef
+from shards.index import Address, SampleRef, Samples
 from shards.remote import StoreFailure
 from shards.source import Source, source_of
 from shards.store import Location, Store, store_at
@@ -47,9 +47,7 @@ class CorruptSample(Exception):
 class Dataset:
     """A finished dataset, opened for random access. Make one with `Dataset.open`."""
 
-    def __init__(
-        self, store: Store, info: DatasetInfo, samples: list[SampleRef], source: Source
-    ) -> None:
+    def __init__(self, store: Store, info: DatasetInfo, samples: Samples, source: Source) -> None:
         self.store = store
         self.info = info
         self._samples = samples
@@ -83,11 +81,11 @@ class Dataset:
         """Folder or URL, for messages and commands."""
         return self.store.url
 
-    def samples(self, split: str | None = None) -> list[SampleRef]:
+    def samples(self, split: str | None = None) -> Samples:
         """Samples of a split, or all, in the order of shard and offset."""
         if split is not None and split not in layout.SPLITS:
             raise UserError(f"split {split!r} is not one of {', '.join(layout.SPLITS)}")
-        return [sample for sample in self._samples if split in (None, sample.split)]
+        return self._samples if split is None else self._samples.of_split(split)
 
     def metadata(self, ref: SampleRef, *, check: bool = True) -> dict[str, Any]:
         """KEY.json of a sample."""
@@ -154,7 +152,7 @@ class Dataset:
 
     def find(self, key_or_prefix: str) -> SampleRef:
         """The sample whose key is, or alone begins with, `key_or_prefix`. UserError otherwise."""
-        found = [sample for sample in self._samples if sample.key.startswith(key_or_prefix)]
+        found = self._samples.that_begin(key_or_prefix)
         exact = [sample for sample in found if sample.key == key_or_prefix]
         if len(exact or found) == 1:
             return (exact or found)[0]

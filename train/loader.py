@@ -15,13 +15,15 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import SupportsIndex, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from shards.ahead import ahead
 from shards.cache import CacheCounts, CachedSource
-from shards.index import SampleRef
+from shards.index import SampleRef, Samples
 from shards.order import Cursor, Draw, stream
 from shards.reader import CorruptSample, Dataset
 from shards.store import LocalStore, store_at
@@ -35,6 +37,8 @@ from train.text import trim
 
 REMOTE_THREADS = 32
 """For the metadata of a remote dataset: small requests that wait."""
+WINDOW = 256
+"""Metadata read ahead."""
 
 
 def open_dataset(pipeline: Pipeline) -> Dataset:
@@ -51,9 +55,29 @@ def fetched(dataset: Dataset) -> CacheCounts | None:
     return dataset.source.counts if isinstance(dataset.source, CachedSource) else None
 
 
+class TrainSamples(Sequence[Sample]):
+    """Samples that can be trained on; each is made of the index's columns when it is asked for."""
+
+    def __init__(self, refs: Samples, sentences: list[tuple[str, ...]]) -> None:
+        self.refs = refs
+        self._sentences = sentences
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Sample: ...
+    @overload
+    def __getitem__(self, place: slice) -> TrainSamples: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> Sample | TrainSamples:
+        if isinstance(place, slice):
+            return TrainSamples(self.refs[place], self._sentences[place])
+        return Sample(self.refs[place], self._sentences[place])
+
+
 def trainable_samples(
     dataset: Dataset, split: str, variant: str, threads: int, tolerance: Tolerance | None = None
-) -> tuple[list[Sample], int]:
+) -> tuple[TrainSamples, int]:
     """Samples of a split that have scans and sentences of a variant, and how many have not.
 
     UserError where none has, naming the variants that are there, or where more are corrupt than
@@ -68,25 +92,29 @@ def trainable_samples(
             return error
         return found
 
-    reports: list[tuple[SampleRef, dict[str, list[str]]]] = []
-    with ThreadPoolExecutor(threads if fetched(dataset) is None else REMOTE_THREADS) as pool:
-        for ref, report in zip(refs, pool.map(sentences, refs), strict=True):
-            if isinstance(report, CorruptSample):
-                tolerance.admit(report)
-            else:
-                reports.append((ref, report))
-    samples = [
-        Sample(ref, tuple(report[variant]))
-        for ref, report in reports
-        if report.get(variant) and ref.scans
-    ]
-    if not samples:
-        names = ", ".join(sorted({name for _, report in reports for name in report})) or "none"
+    places: list[int] = []
+    texts: list[tuple[str, ...]] = []
+    names: set[str] = set()
+    corrupt, num_scans = 0, refs.num_scans()
+    remote = fetched(dataset) is not None
+    reports = ahead(sentences, refs, threads=REMOTE_THREADS if remote else threads, window=WINDOW)
+    for place, report in enumerate(reports):
+        if isinstance(report, CorruptSample):
+            tolerance.admit(report)
+            corrupt += 1
+            continue
+        names |= report.keys()
+        if report.get(variant) and num_scans[place]:
+            places.append(place)
+            texts.append(tuple(report[variant]))
+    if not places:
         raise UserError(
             f"{dataset.path}: none of the {len(refs)} studies in split {split!r} has sentences of "
-            f"variant {variant!r} (train.variant; there are: {names}); nothing to train on"
+            f"variant {variant!r} (train.variant; there are: {', '.join(sorted(names)) or 'none'})"
+            "; nothing to train on"
         )
-    return samples, len(reports) - len(samples)
+    samples = TrainSamples(refs.chosen(np.array(places, np.int64)), texts)
+    return samples, len(refs) - corrupt - len(samples)
 
 
 def _none_corrupt(dataset: Dataset) -> Tolerance:
@@ -99,7 +127,7 @@ class Loader:
     def __init__(
         self,
         dataset: Dataset,
-        samples: Sequence[Sample],
+        samples: TrainSamples,
         tokenizer: Tokenizer,
         rules: Rules,
         *,
@@ -120,7 +148,8 @@ class Loader:
         self._tolerance = tolerance or _none_corrupt(dataset)
         grid = dataset.info.shape
         assert grid is not None, "a dataset of several shapes is refused before"
-        shape = (batch_size * max(rules.num_scans(sample) for sample in samples), 1, *grid)
+        most = min(rules.max_scans, int(samples.refs.num_scans().max()))
+        shape = (batch_size * most, 1, *grid)
         self._buffers = [
             torch.empty(shape, dtype=torch.uint8, pin_memory=pin) for _ in range(prefetch + 1)
         ]
@@ -131,7 +160,7 @@ class Loader:
 
         Corrupt samples are left out as far as `tolerance` allows, and make their batch smaller.
         """
-        shards = [sample.ref.shard for sample in self._samples]
+        shards = self._samples.refs.shards()
         draws = stream(shards, seed=self._rules.seed, batch=self._batch_size, start=start)
         free, ahead = deque(self._buffers), deque[_Pending]()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="loader") as pool:

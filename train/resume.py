@@ -25,7 +25,7 @@ MAY_DIFFER = ("speed", "device", "checkpoint_every", "keep_checkpoints", "max_co
 
 def grid_of(dataset: Dataset) -> Grid:
     """(D, H, W) of all scans. UserError where they differ, or are not bytes."""
-    dtypes = {scan.dtype for ref in dataset.samples() for scan in ref.scans} - {"uint8"}
+    dtypes = dataset.samples().dtypes() - {"uint8"}
     if dtypes:
         raise UserError(
             f"{dataset.path}: its scans are {', '.join(sorted(dtypes))}; training reads uint8: "

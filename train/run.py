@@ -64,7 +64,7 @@ class Run:
             dataset, settings.split, settings.variant, threads, tolerance
         )
         steps = steps_of(settings, len(samples))
-        data = hashlib.sha256("\n".join(s.ref.key for s in samples).encode()).hexdigest()
+        data = hashlib.sha256("\n".join(samples.refs.keys()).encode()).hexdigest()
         torch.manual_seed(settings.seed)
         model, tokenizer = create_model(settings.model, grid)
         model.to(device).train()

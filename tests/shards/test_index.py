@@ -1,5 +1,9 @@
+import pickle
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_studies import key_of, make_dataset, study_of, write_shard
 
@@ -8,6 +12,7 @@ from shards.catalog import finish_dataset
 from shards.reader import Dataset
 from shards.tar import TarWriter
 from shards.writer import ShardWriter
+from study.errors import UserError
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
@@ -59,3 +64,43 @@ def test_samples_in_pieces_are_refused(tmp_path: Path) -> None:
             writer.finish()
         with pytest.raises(ValueError, match=rf"00000\.tar.*{key}"):
             index.build(tmp_path, [0])
+
+
+def test_samples_are_a_sequence(tmp_path: Path) -> None:
+    make_dataset(tmp_path, shards=3)
+    samples = index.load(tmp_path)
+    as_list = list(samples)
+    assert samples == as_list == index.build(tmp_path, range(3))
+    assert samples != as_list[1:]
+    assert samples != [*as_list[1:], as_list[0]]
+    assert samples[-2] == as_list[-2]
+    assert samples[np.int64(4)] == as_list[4]
+    assert samples[1:7:2] == as_list[1:7:2]
+    with pytest.raises(IndexError):
+        samples[9]
+    part = samples.of_split("valid")[1:]
+    assert part == [ref for ref in as_list if ref.split == "valid"][1:]
+    assert part.keys() == [ref.key for ref in part] == [key_of(4), key_of(7)]
+    assert part.shards().tolist() == [1, 2]
+    assert part.num_scans().tolist() == [2, 2]
+    assert part.chosen(np.array([False, True])) == part[1:]
+    assert part.that_begin(key_of(7)[:-1] + "7") == [as_list[7]]
+    assert part.that_begin(key_of(8)) == []
+    assert samples.of_split("nothing") == []
+    assert samples.dtypes() == {"uint8"}
+    assert pickle.loads(pickle.dumps(part)) == part
+    index.save(tmp_path, [])
+    assert index.load(tmp_path) == []
+
+
+def test_another_table_is_no_index(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    table = pq.read_table(tmp_path / index.INDEX_FILE)
+    for wrong in (
+        table.drop_columns("crc32c"),
+        table.set_column(0, "key", table["offset"]),
+        table.set_column(5, "offset", pa.array([None] * len(table), pa.int64())),
+    ):
+        pq.write_table(wrong, tmp_path / index.INDEX_FILE)
+        with pytest.raises(UserError, match=r"index\.parquet cannot be read: column"):
+            Dataset.open(tmp_path)
