@@ -49,7 +49,6 @@ details div { white-space: pre-wrap; color: #c8c8c8; }
 SCRIPT = r"""
 (() => {
   "use strict";
-  document.body.normalize();  /* parsers cut long text into several nodes */
   const form = document.querySelector("form");
   const count = form.querySelector("output");
   const ofScans = ["modality", "plane", "window"];
