@@ -32,16 +32,15 @@ class Damage:
             return range(at // 512 * 512, at // 512 * 512 + 512)
         return range(at if self.kind == "truncate" else 0, size)
 
-    def do(self, folder: Path) -> None:
+    def do(self, folder: Path) -> range:
+        """Do it, if there is anything left to damage; returns `hits`."""
         path = folder / self.file
-        if not path.exists():
-            return
-        data = bytearray(path.read_bytes())
+        data = bytearray(path.read_bytes()) if path.exists() else bytearray()
         if not data:
-            return
+            return range(0)
         if self.kind == "remove":
             path.unlink()
-            return
+            return self.hits(len(data))
         hit = self.hits(len(data))
         if self.kind == "flip":
             data[hit.start] ^= self.mask
@@ -50,6 +49,7 @@ class Damage:
         else:
             del data[hit.start :]
         path.write_bytes(bytes(data))
+        return hit
 
 
 def damages(files: list[str], kinds: tuple[str, ...]) -> st.SearchStrategy[Damage]:
