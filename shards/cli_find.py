@@ -86,16 +86,18 @@ def find_studies(
         words=None if text is None else (words.expression if regex else words.words)(text),
     )
     opened = Dataset.open(dataset)
-    errors, console = Console(stderr=True), Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    # one console for both at a terminal: what is found scrolls above the bar
+    bar_console = console if console.is_terminal else Console(stderr=True)
     count = 0
-    with Bars(errors, {"read": "reading sentences"}) as bars:
+    with Bars(bar_console, {"read": "reading sentences"}) as bars:
         found = find(opened, query, lambda done, of: bars("read", done, of))
         for match in islice(found, limit or None):
             count += 1
             if keys:
-                typer.echo(match.key)
+                console.out(match.key, highlight=False)
             elif as_json:
-                typer.echo(json.dumps(asdict(match), sort_keys=True))
+                console.out(json.dumps(asdict(match), sort_keys=True), highlight=False)
             else:
                 console.print(_shown(match))
     stopped = f", stopped at --limit {limit}" if limit and count == limit else ""
