@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,27 +21,45 @@ from study import private
 from study.records import ScanPlan
 from study.sections import Columns
 
+REPORTS, LABELS = "reports", "labels"
 PLANES = ("sagittal", "coronal", "axial")
 """By the axis (x, y, z of LPS) to which the slice normal is nearest."""
 
 
-def write_tables(
-    run: Path, groupings: Mapping[str, Grouping], columns: Columns
+def rows_of(
+    groupings: Mapping[str, Grouping],
 ) -> tuple[dict[str, str], dict[str, dict[str, float]]]:
-    """Write both tables for the studies that have scans, and return them as `load_reports` and
-    `load_labels` would."""
+    """Reports and labels by StudyInstanceUID, of the studies that have scans."""
     reports = {uid: report(g.plans) for uid, g in groupings.items() if g.plans}
     labels = {uid: modality_labels(g.plans) for uid, g in groupings.items() if g.plans}
-    rows = [[uid, *(int(v) for v in values.values())] for uid, values in labels.items()]
-    _write(run / "reports.csv", [[columns.study_uid, columns.text], *reports.items()])
-    _write(run / "labels.csv", [[columns.study_uid, "ct", "mr"], *rows])
     return reports, labels
 
 
-def _write(file: Path, rows: Iterable[Sequence[object]]) -> None:
-    table = io.StringIO(newline="")
-    csv.writer(table).writerows(rows)
-    private.write_text(file, table.getvalue())
+def write_part(
+    folder: Path,
+    part: int,
+    reports: Mapping[str, str],
+    labels: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Keep the rows of a part of the studies, until `join_parts`."""
+    rows = [[uid, *(int(v) for v in values.values())] for uid, values in labels.items()]
+    for name, lines in ((REPORTS, reports.items()), (LABELS, rows)):
+        table = io.StringIO(newline="")
+        csv.writer(table).writerows(lines)
+        private.private_folder(folder / name)
+        private.write_text(folder / name / f"{part:05d}.csv", table.getvalue())
+
+
+def join_parts(folder: Path, parts: int, run: Path, columns: Columns) -> None:
+    """Write both tables into the run folder, from all parts."""
+    heads = {REPORTS: [columns.study_uid, columns.text], LABELS: [columns.study_uid, "ct", "mr"]}
+    for name, head in heads.items():
+        with private.replacing(run / f"{name}.csv") as stream:
+            line = io.StringIO(newline="")
+            csv.writer(line).writerow(head)
+            stream.write(line.getvalue().encode())
+            for part in range(parts):
+                stream.write((folder / name / f"{part:05d}.csv").read_bytes())
 
 
 def report(plans: tuple[ScanPlan, ...]) -> str:

@@ -10,42 +10,48 @@ records of the shards are the only book of what is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ingest import crawl, facts, ledger, plan, table
+import numpy as np
+
+from ingest import assign, crawl, ledger, table
 from ingest.allowlist import public_settings
+from ingest.assign import ShardTask
 from ingest.cluster import Workers
-from ingest.convert import ShardOutcome, convert_shard
+from ingest.convert import OUTCOMES, ShardOutcome, convert_shard
+from ingest.planning import Grouped, check_tables, group_all
 from ingest.refusals import (
     SETTINGS_FILE,
-    refuse_changed_studies,
     refuse_mixed_folders,
     refuse_other_key,
     refuse_other_settings,
     shaping_settings,
 )
-from ingest.reports import JoinCounts, join_counts, load_labels, load_reports
-from ingest.runfolder import write_run_tables
+from ingest.reports import JoinCounts
+from ingest.runfolder import write_config
 from ingest.selection import with_lists
-from ingest.studies import group_studies
+from ingest.settle import NOT_MADE, Part, settle
 from ingest.supervise import limits_of
 from shards.catalog import DatasetInfo, is_finished, read_info
-from shards.store import Store, store_at
+from shards.store import store_at
 from shards.writer import committed, discard_uncommitted, finish_dataset
 from study import private, pseudonyms
 from study.alone import alone_in
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
 from study.quantities import size_bytes
-from study.records import Instance, Reason, Rejection
+from study.records import Instance, Reason
 from study.runlog import RunLog, provenance
+from study.sections import Ingest
 
 Progress = Callable[[str, int, int], None]
-"""Called as progress(stage, done, all); stages are "crawl" and "shards"."""
+"""Called as progress(stage, done, all); stages are "crawl", "deal" and "plan" (images dealt out,
+and parts of them grouped, where there are several), and "shards"."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     pipeline = pipeline.model_copy(
         update={"ingest": pipeline.ingest.model_copy(update={"select": select})}
     )
-    tables = _load_tables(pipeline)
+    check_tables(_with_source(pipeline))
     shaping = shaping_settings(pipeline)
     refuse_other_settings(dataset, run, shaping)
     if run.is_dir():
@@ -91,38 +97,53 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
             refuse_other_key(dataset, key)
             table.write(run / "instances.parquet", instances)
             log.event("crawled", files=len({i.path for i in instances}), images=len(instances))
-            work = _plan(pipeline, instances, tables, key, fingerprint(public))
-            refuse_changed_studies(dataset, work.tasks)
+            del instances  # from here on they are read in parts
             settings = json.dumps(shaping, indent=1, sort_keys=True)
             private.write_text(run / SETTINGS_FILE, settings)
-            write_run_tables(run, pipeline, work.studies)
-            plan.write(run / "plan.parquet", work.tasks, plan.read(run / "plan.parquet"))
-            rows = _with_outcomes(run, dataset, work.tasks, work.rows)
-            ledger.write(run / "ledger.parquet", rows)
-            written = _convert(pipeline, work.tasks, workers, progress, log)
-            return _finish(pipeline, work, key, public, written, log)
+            write_config(run, pipeline)
+            work = plan(pipeline, key, fingerprint(public), workers, progress)
+            log.event("planned", **work.as_json())
+            settled_ledger(pipeline, work, workers)
+            written = _convert(pipeline, work, workers, progress, log)
+            return _finish(pipeline, work, key, public, workers, written, log)
 
 
 @dataclass(frozen=True)
-class _Tables:
-    """Reports and labels by StudyInstanceUID."""
-
-    reports: Mapping[str, str]
-    labels: Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class _Work:
+class Work:
     """Everything decided before the first pixel is read."""
 
-    studies: Sequence[plan.StudyTask]
-    tasks: Sequence[plan.ShardTask]
-    rows: list[ledger.LedgerRow]
-    reports: JoinCounts | None
-    labels: JoinCounts | None
+    grouped: Grouped
+    places: assign.Assignment
+
+    def as_json(self) -> dict[str, int]:
+        return {
+            "studies": len(self.grouped.keys),
+            "parts": self.grouped.parts,
+            "parts_made": self.grouped.parts_made,
+            "shards_missing": len(self.places.missing),
+            "studies_changed": self.places.changed,
+        }
 
 
-def _load_tables(pipeline: Pipeline) -> _Tables:
+def plan(pipeline: Pipeline, key: bytes, mark: str, workers: Workers, progress: Progress) -> Work:
+    """Group all studies of the run's `instances.parquet`, give them their shards, and write it
+    down. `mark` is the fingerprint of the settings."""
+    book = Path(pipeline.run) / "plan.parquet"
+    grouped = group_all(pipeline, key, workers, progress)
+    done = {shard: stats.content for shard, stats in committed(pipeline.dataset).items()}
+    places = assign.assign(
+        grouped.keys,
+        grouped.digests,
+        assign.read(book),
+        done,
+        pipeline.shards.studies_per_shard,
+        mark,
+    )
+    assign.write(book, places.places)
+    return Work(grouped, places)
+
+
+def _with_source(pipeline: Pipeline) -> Ingest:
     settings = pipeline.ingest
     if not settings.source:
         raise UserError(
@@ -131,10 +152,7 @@ def _load_tables(pipeline: Pipeline) -> _Tables:
         )
     if settings.report_source == "facts" and settings.reports:
         raise UserError("ingest.report_source: facts makes the reports; leave ingest.reports empty")
-    return _Tables(
-        load_reports(settings.reports, settings.columns) if settings.reports else {},
-        load_labels(settings.labels, settings.columns) if settings.labels else {},
-    )
+    return settings
 
 
 def _crawl(pipeline: Pipeline, workers: Workers, progress: Progress) -> list[Instance]:
@@ -156,44 +174,22 @@ def _crawl(pipeline: Pipeline, workers: Workers, progress: Progress) -> list[Ins
     return instances
 
 
-def _plan(
-    pipeline: Pipeline, instances: Sequence[Instance], tables: _Tables, key: bytes, mark: str
-) -> _Work:
-    """Group all studies, join their texts, give them their shards."""
-    settings, run = pipeline.ingest, Path(pipeline.run)
-    found = group_studies(instances, settings.select, settings.rules)
-    if settings.report_source == "facts":
-        tables = _Tables(*facts.write_tables(run, found.groupings, settings.columns))
-    reports, labels = tables.reports, tables.labels
-    studies = [
-        plan.study_task(
-            found.instances[uid], grouping, key, settings, reports.get(uid), labels.get(uid, {})
-        )
-        for uid, grouping in found.groupings.items()
-    ]
-    previous = plan.read(run / "plan.parquet")
-    taken = committed(pipeline.dataset)
-    tasks = plan.assign(studies, previous, taken, pipeline.shards.studies_per_shard, mark)
-    with_scans = [uid for uid, grouping in found.groupings.items() if grouping.plans]
-    return _Work(
-        studies,
-        tasks,
-        found.rows,
-        join_counts(reports, found.instances, with_scans) if reports else None,
-        join_counts(labels, found.instances, with_scans) if labels else None,
-    )
-
-
 def _finish(
-    pipeline: Pipeline, work: _Work, key: bytes, public: dict[str, Any], written: int, log: RunLog
+    pipeline: Pipeline,
+    work: Work,
+    key: bytes,
+    public: dict[str, Any],
+    workers: Workers,
+    written: int,
+    log: RunLog,
 ) -> JobResult:
     """Settle the ledger and, unless nothing changed, write the dataset's books."""
-    run, dataset = Path(pipeline.run), store_at(pipeline.dataset)
-    rows = _with_outcomes(run, dataset, work.tasks, work.rows)
-    ledger.write(run / "ledger.parquet", rows)
+    dataset = store_at(pipeline.dataset)
+    sums = settled_ledger(pipeline, work, workers)
     done = committed(dataset)
     if not any(stats.successes for stats in done.values()):
-        raise UserError(_nothing_usable(rows))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sums.by_reason.items())
+        raise UserError(f"no study could be made of {sums.images} images: {reasons}")
     mark, there = fingerprint(public), read_info(dataset) if is_finished(dataset) else None
     if written or there is None or (there.num_shards, there.fingerprint) != (len(done), mark):
         info = finish_dataset(
@@ -206,34 +202,29 @@ def _finish(
         )
     else:
         info = there
-    sums, kept = ledger.sums(rows), len(work.tasks) - written
+    kept = len(work.places.settled)
     log.event("ingested", written=written, kept=kept, **sums.as_json())
-    return JobResult(info, sums, work.reports, work.labels, written, kept)
+    return JobResult(info, sums, work.grouped.reports, work.grouped.labels, written, kept)
 
 
 def _convert(
-    pipeline: Pipeline,
-    tasks: Sequence[plan.ShardTask],
-    workers: Workers,
-    progress: Progress,
-    log: RunLog,
+    pipeline: Pipeline, work: Work, workers: Workers, progress: Progress, log: RunLog
 ) -> int:
     """Write the shards that are missing and return how many they were.
 
     Raises UserError, after all others are written, where some could not be: the dataset is then
     unfinished, and the same command goes on.
     """
-    dataset = store_at(pipeline.dataset)
+    dataset, missing = store_at(pipeline.dataset), work.places.missing
     discard_uncommitted(dataset)
-    done = {shard: stats.content for shard, stats in committed(dataset).items()}
-    missing = [task for task in tasks if done.get(task.shard) != task.content]
-    total = sum(len(task.studies) for task in tasks)
-    finished = total - sum(len(task.studies) for task in missing)
+    total = len(work.grouped.keys)
+    finished = total - sum(len(task.keys) for task in missing)
     progress("shards", finished, total)
     convert = partial(
         _try_shard,
         dataset=dataset.url,
-        outcomes=str(Path(pipeline.run) / "outcomes"),
+        run=Path(pipeline.run),
+        parts=work.grouped.parts,
         compression=pipeline.shards.compression,
         grid=pipeline.ingest.grid,
         intensity=pipeline.ingest.intensity,
@@ -250,7 +241,7 @@ def _convert(
             log.event(
                 "shard", shard=shard, samples=outcome.samples, scan_failures=len(outcome.scans)
             )
-            finished += len(by_number[shard].studies)
+            finished += len(by_number[shard].keys)
         progress("shards", finished, total)
     if failed:
         raise UserError(
@@ -261,9 +252,7 @@ def _convert(
     return len(missing)
 
 
-def _try_shard(
-    task: plan.ShardTask, *, retries: int, **settings: Any
-) -> tuple[int, ShardOutcome | str]:
+def _try_shard(task: ShardTask, *, retries: int, **settings: Any) -> tuple[int, ShardOutcome | str]:
     """Convert a shard, again after input/output errors; the last error as text, so that other
     shards go on."""
     for attempt in range(retries + 1):
@@ -276,28 +265,22 @@ def _try_shard(
     raise AssertionError("unreachable")
 
 
-def _with_outcomes(
-    run: Path, dataset: Store, tasks: Sequence[plan.ShardTask], rows: list[ledger.LedgerRow]
-) -> list[ledger.LedgerRow]:
-    """The ledger with what conversion found out, from the outcomes of committed shards."""
-    scans: dict[tuple[str, int], Rejection] = {}
-    studies: dict[str, Reason] = {}
-    done = committed(dataset)
-    for task in tasks:
-        if task.shard in done and done[task.shard].content == task.content:
-            outcome = ShardOutcome.load(run / "outcomes", task.shard)
-            if outcome is None:
-                raise UserError(
-                    f"{run}/outcomes lacks shard {task.shard} of {dataset.url}: the run folder is "
-                    "not the one that the dataset was made with"
-                )
-            scans.update(
-                {(f.study_uid, f.scan): Rejection(f.reason, f.detail) for f in outcome.scans}
-            )
-            studies.update(outcome.studies)
-    return ledger.with_outcomes(rows, scans, studies)
-
-
-def _nothing_usable(rows: Sequence[ledger.LedgerRow]) -> str:
-    reasons = ", ".join(f"{n} {reason}" for reason, n in ledger.sums(rows).by_reason.items())
-    return f"no study could be made of {len(rows)} images: {reasons}"
+def settled_ledger(pipeline: Pipeline, work: Work, workers: Workers) -> ledger.LedgerSums:
+    """Write the ledger with what conversion found out of the shards that are committed."""
+    run, dataset = Path(pipeline.run), store_at(pipeline.dataset)
+    content = {task.shard: task.content for task in work.places.missing}
+    made = set(work.places.settled)
+    made |= {n for n, stats in committed(dataset).items() if content.get(n) == stats.content}
+    lost = sorted(n for n in made if not ShardOutcome.file(run / OUTCOMES, n).exists())
+    if lost:
+        raise UserError(
+            f"{run}/{OUTCOMES} lacks shard {lost[0]} of {dataset.url}: the run folder is not the "
+            "one that the dataset was made with"
+        )
+    shards = work.places.places.shard_of(work.grouped.keys)
+    shards = np.where(np.isin(shards, list(made)), shards, NOT_MADE)
+    bounds = work.grouped.bounds.tolist()
+    parts = [Part(p, shards[a:b]) for p, (a, b) in enumerate(pairwise(bounds))]
+    write = partial(settle, run=run)
+    sums = workers.unordered(write, parts) if len(parts) > 1 else map(write, parts)
+    return sum(sums, start=ledger.NOTHING)

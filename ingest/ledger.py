@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from study import private
@@ -104,8 +105,24 @@ class LedgerSums:
         """Images rejected because something is damaged, not because a rule says so."""
         return sum(self.by_reason.get(str(reason), 0) for reason in FAILURE_REASONS)
 
+    def __add__(self, other: LedgerSums) -> LedgerSums:
+        """Of two parts of a ledger, none of whose files is in both."""
+        return LedgerSums(
+            self.images + other.images,
+            self.files + other.files,
+            _ordered(Counter(self.by_status) + Counter(other.by_status), by_count=False),
+            _ordered(Counter(self.by_reason) + Counter(other.by_reason), by_count=True),
+        )
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+NOTHING = LedgerSums(0, 0, {}, {})
+
+
+def _ordered(counts: Mapping[str, int], *, by_count: bool) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1] * by_count, pair[0])))
 
 
 def sums(rows: Sequence[LedgerRow]) -> LedgerSums:
@@ -113,10 +130,26 @@ def sums(rows: Sequence[LedgerRow]) -> LedgerSums:
     return LedgerSums(
         images=len(rows),
         files=len({row.path for row in rows}),
-        by_status={str(s): n for s, n in sorted(Counter(row.status for row in rows).items())},
-        by_reason={
-            str(r): n for r, n in Counter(row.reason for row in rows if row.reason).most_common()
-        },
+        by_status=_ordered(Counter(str(row.status) for row in rows), by_count=False),
+        by_reason=_ordered(Counter(str(r.reason) for r in rows if r.reason), by_count=True),
+    )
+
+
+def sums_of(table: pa.Table) -> LedgerSums:
+    """The same of rows in Arrow."""
+    counts = {
+        name: {
+            row["values"]: row["counts"]
+            for row in pc.value_counts(table[name].combine_chunks()).to_pylist()
+            if row["values"]
+        }
+        for name in ("status", "reason")
+    }
+    return LedgerSums(
+        images=len(table),
+        files=pc.count_distinct(table["path"]).as_py(),
+        by_status=_ordered(counts["status"], by_count=False),
+        by_reason=_ordered(counts["reason"], by_count=True),
     )
 
 
@@ -129,13 +162,24 @@ def check(rows: Sequence[LedgerRow], instances: Sequence[Instance]) -> None:
 
 def write(file: Path, rows: Sequence[LedgerRow]) -> None:
     """Write the ledger to a Parquet file (zstd, mode 0600), replacing an older one in one step."""
-    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
     with private.replacing(file) as stream:
-        pq.write_table(pa.table(columns, schema=SCHEMA), stream, compression="zstd")
+        pq.write_table(to_table(rows), stream, compression="zstd")
+
+
+def to_table(rows: Sequence[LedgerRow]) -> pa.Table:
+    """Rows in Arrow."""
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    return pa.table(columns, schema=SCHEMA)
 
 
 def read(file: Path) -> list[LedgerRow]:
-    """Rows of a ledger file, in its order."""
+    """Rows of a ledger, a file or a folder of its parts, in its order."""
+    parts = sorted(file.glob("*.parquet")) if file.is_dir() else [file]
+    return [row for part in parts for row in from_table(pq.read_table(part))]
+
+
+def from_table(table: pa.Table) -> list[LedgerRow]:
+    """Inverse of `to_table`."""
     return [
         LedgerRow(
             **{
@@ -144,5 +188,5 @@ def read(file: Path) -> list[LedgerRow]:
                 "reason": Reason(row["reason"]) if row["reason"] else None,
             }
         )
-        for row in pq.read_table(file).to_pylist()
+        for row in table.to_pylist()
     ]

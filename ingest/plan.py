@@ -1,27 +1,22 @@
-"""Studies -> shards, up front: who goes where does not depend on who works when.
+"""A grouped study with its text and labels -> all that is needed to make its sample.
 
-In: grouped studies with their texts and labels, the project key, the plan of the last run. Out:
-`ShardTask`s. Studies are shuffled by their keyed pseudonym, so that every shard is a fair mix. A
-study keeps its shard once assigned; new studies go into new shards. The content of a shard has an
-identity, so "done" is a fact about bytes, not about numbers.
+In: the images of a study, its grouping, its row of the reports and of the labels, the project key.
+Out: a `StudyTask`: pseudonyms, planned volumes, scrubbed text, sentences. Which shard it goes to is
+`assign`'s to say.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ingest import deidentify, offline
 from ingest.group import Grouping
 from ingest.scrub import scrub
-from study import private, pseudonyms
+from study import pseudonyms
 from study.records import Instance, Reason, Report, ScanPlan
 from study.sections import Ingest
 
@@ -58,16 +53,6 @@ class StudyTask:
             str(self.reason),
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """One shard to be written: the unit of work, of retry and of resumption."""
-
-    shard: int
-    studies: tuple[StudyTask, ...]
-    content: str
-    """Identity of what the shard will hold: its studies and the settings that shape them."""
 
 
 def study_task(
@@ -112,52 +97,3 @@ def _early_reason(grouping: Grouping, settings: Ingest, has_sentences: bool) -> 
     if settings.without_report == "reject" and not has_sentences:
         return Reason.NO_REPORT
     return None
-
-
-def assign(
-    studies: Sequence[StudyTask],
-    previous: Mapping[str, int],
-    taken: Collection[int],
-    studies_per_shard: int,
-    settings_fingerprint: str,
-) -> list[ShardTask]:
-    """Shards of all studies. `previous` maps the keys of studies that have a shard to its number;
-    `taken` are the numbers of shards that exist."""
-    by_shard: dict[int, list[StudyTask]] = defaultdict(list)
-    fresh = []
-    for study in sorted(studies, key=lambda s: s.key):
-        if study.key in previous:
-            by_shard[previous[study.key]].append(study)
-        else:
-            fresh.append(study)
-    start = max([*previous.values(), *taken], default=-1) + 1
-    for number, study in enumerate(fresh):
-        by_shard[start + number // studies_per_shard].append(study)
-    return [
-        ShardTask(shard, tuple(members), content_of(members, settings_fingerprint))
-        for shard, members in sorted(by_shard.items())
-    ]
-
-
-def content_of(studies: Sequence[StudyTask], settings_fingerprint: str) -> str:
-    """Identity of a shard's content, without anything that identifies a patient."""
-    lines = [settings_fingerprint, *(f"{s.key} {s.digest}" for s in studies)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def write(file: Path, tasks: Sequence[ShardTask], previous: Mapping[str, int]) -> None:
-    """Remember which shard each study has, also of studies that are not there any more."""
-    now = {study.key: task.shard for task in tasks for study in task.studies}
-    pairs = sorted({**previous, **now}.items())
-    columns = {"key": [key for key, _ in pairs], "shard": [shard for _, shard in pairs]}
-    schema = pa.schema([("key", pa.string()), ("shard", pa.int64())])
-    with private.replacing(file) as stream:
-        pq.write_table(pa.table(columns, schema=schema), stream)
-
-
-def read(file: Path) -> dict[str, int]:
-    """Study key -> shard, of the last run; empty where there was none."""
-    if not file.exists():
-        return {}
-    columns = pq.read_table(file).to_pydict()
-    return dict(zip(columns["key"], columns["shard"], strict=True))

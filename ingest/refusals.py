@@ -8,14 +8,11 @@ written stays as it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ingest.allowlist import public_settings
-from ingest.plan import ShardTask
 from shards.catalog import is_finished, read_info
-from shards.commit import REPAIRED
 from shards.store import LocalStore, Store, store_at
 from shards.writer import committed
 from study import pseudonyms
@@ -93,7 +90,7 @@ def refuse_other_settings(dataset: Store, run: Path, shaping: dict[str, Any]) ->
         lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences)
         raise UserError(
             f"{dataset.url} was made with other settings:\n{lines}\n"
-            "Put these back, or write beside it with --set dataset=FOLDER --set run=FOLDER."
+            "Put these back, or write a new version beside it with --new-version."
         )
 
 
@@ -116,20 +113,3 @@ def refuse_other_key(dataset: Store, key: bytes) -> None:
                 f"{dataset.url} was made under another project key: "
                 "use its run folder, or another dataset folder"
             )
-
-
-def refuse_changed_studies(dataset: Store, tasks: Sequence[ShardTask]) -> None:
-    """Shards are not rewritten: a study that changed after it was written needs a new dataset, for
-    now. One from which `shards repair` took damaged samples is made anew."""
-    done = committed(dataset)
-    changed = [
-        task
-        for task in tasks
-        if task.shard in done and done[task.shard].content not in (task.content, REPAIRED)
-    ]
-    if changed:
-        raise UserError(
-            f"{dataset.url}: studies, reports or labels of {len(changed)} finished shards have "
-            f"changed since they were written (shard {changed[0].shard} first). Write a new "
-            "dataset beside it: --set dataset=FOLDER --set run=FOLDER"
-        )

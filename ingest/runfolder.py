@@ -1,15 +1,17 @@
 """What stays inside: the tables of a run that identify patients, mode 0600 in a folder of 0700.
 
-In: the studies of a run. Out: `keys.parquet` (pseudonyms and what they stand for), `scans.parquet`
-(planned volumes), `sentences.parquet` (sentences by study and variant), `config.yaml` (the resolved
-configuration).
+In: rows, a part at a time (see `partition`). Out: `keys.parquet` (pseudonyms and what they stand
+for), `studies.parquet` (samples without their scans), `scans.parquet` (planned volumes),
+`sentences.parquet` (sentences by study and variant), `grouped.parquet` and `ledger.parquet` (what
+became of every image, before and after conversion), each a folder of Parquet files that reads as
+one table, in which study keys are in order; and `config.yaml` (the resolved configuration).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from ingest.plan import StudyTask
+from ingest import ledger
 from study import private
 from study.config import Pipeline
 from study.records import ScanPlan, Slice
@@ -30,6 +32,20 @@ KEYS = pa.schema(
         ("split", pa.string()),
     ]
 )
+STUDIES = pa.schema(
+    [
+        *KEYS,
+        ("digest", pa.string()),
+        ("reason", pa.string()),
+        ("age_years", pa.int64()),
+        ("sex", pa.string()),
+        ("report", pa.string()),
+        ("sentences", pa.string()),
+        ("labels", pa.string()),
+    ]
+)
+"""`sentences` (variant -> list) and `labels` are JSON; `reason` is empty where a sample is to
+be made; `digest` is that of the sample."""
 SENTENCES = pa.schema(
     [
         ("key", pa.string()),
@@ -47,47 +63,65 @@ SCANS = pa.schema(
         ("num_slices", pa.int64()),
         ("slice_spacing_mm", pa.float64()),
         ("flags", pa.list_(pa.string())),
+        ("digest", pa.string()),
         ("plan", pa.string()),
     ]
 )
+TABLES = {
+    "keys": KEYS,
+    "studies": STUDIES,
+    "scans": SCANS,
+    "sentences": SENTENCES,
+    "grouped": ledger.SCHEMA,
+    "ledger": ledger.SCHEMA,
+}
+ROW_GROUP = {"studies": 64, "scans": 256}
+"""Rows: a shard's studies are then found without reading their whole part."""
+ROW_GROUP_ELSE = 1 << 16
+HANDOVER = "partitions"
+"""Folder of what the client hands to those who group; it goes when all is grouped."""
 
 
-def write_run_tables(run: Path, pipeline: Pipeline, studies: Sequence[StudyTask]) -> None:
-    """Write the tables and the resolved configuration of a run, replacing those of an earlier
-    one."""
+def part_file(run: Path, table: str, part: int) -> Path:
+    return run / f"{table}.parquet" / f"{part:05d}.parquet"
+
+
+def write_part(
+    run: Path, table: str, part: int, rows: pa.Table, facts: Mapping[bytes, bytes] | None = None
+) -> None:
+    """Replace a part of a table; `facts` are kept in it beside the rows."""
+    file = part_file(run, table, part)
+    private.private_folder(file.parent)
+    with private.replacing(file) as stream:
+        pq.write_table(
+            rows.replace_schema_metadata(facts),
+            stream,
+            compression="zstd",
+            row_group_size=ROW_GROUP.get(table, ROW_GROUP_ELSE),
+        )
+
+
+def discard_other_parts(run: Path, parts: int) -> None:
+    """Remove what is no part of a table of so many parts: others of an earlier run, what a crash
+    left half written, and tables of one file, as they once were."""
+    for table in TABLES:
+        folder = run / f"{table}.parquet"
+        if folder.is_file():
+            folder.unlink()
+        keep = {part_file(run, table, part).name for part in range(parts)}
+        for file in folder.glob("*") if folder.is_dir() else ():
+            if file.name not in keep:
+                file.unlink()
+
+
+def discard_handover(run: Path) -> None:
+    shutil.rmtree(run / HANDOVER, ignore_errors=True)
+
+
+def write_config(run: Path, pipeline: Pipeline) -> None:
+    """The resolved configuration of a run."""
     config = {pipeline.name: pipeline.model_dump(mode="json", exclude={"name"})}
     private.write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-    keys = [
-        {"key": s.key, "study_uid": s.study_uid, "patient": s.patient, "split": s.split}
-        for s in studies
-    ]
-    sentences = [
-        {"key": s.key, "variant": variant, "number": number, "sentence": sentence}
-        for s in studies
-        for variant, found in s.report.sentences.items()
-        for number, sentence in enumerate(found)
-    ]
-    scans = [
-        {
-            "key": s.key,
-            "scan": number,
-            "series_uid": p.series_uid,
-            "modality": p.modality,
-            "num_slices": len(p.slices),
-            "slice_spacing_mm": p.slice_spacing_mm,
-            "flags": list(p.flags),
-            "plan": json.dumps(asdict(p)),
-        }
-        for s in studies
-        for number, p in enumerate(s.plans)
-    ]
-    for name, schema, rows in (
-        ("keys", KEYS, keys),
-        ("sentences", SENTENCES, sentences),
-        ("scans", SCANS, scans),
-    ):
-        with private.replacing(run / f"{name}.parquet") as stream:
-            pq.write_table(pa.Table.from_pylist(rows, schema=schema), stream, compression="zstd")
 
 
 def read_plans(run: Path) -> dict[tuple[str, int], ScanPlan]:
@@ -97,6 +131,13 @@ def read_plans(run: Path) -> dict[tuple[str, int], ScanPlan]:
     plans = pq.read_table(run / "scans.parquet", columns=["scan", "plan"]).to_pylist()
     found = [(row["scan"], plan_from_json(row["plan"])) for row in plans]
     return {(plan.study_uid, scan): plan for scan, plan in found}
+
+
+def plan_to_json(plan: ScanPlan) -> str:
+    """As `scans.parquet` holds it. Not by `dataclasses.asdict`: it copies, at ten times the
+    cost."""
+    facts = {**vars(plan), "slices": [vars(piece) for piece in plan.slices]}
+    return json.dumps({**facts, "acquisition": dict(plan.acquisition)})
 
 
 def plan_from_json(text: str) -> ScanPlan:

@@ -1,12 +1,13 @@
 """Instances on disk: a Parquet table with one column a field of `Instance`.
 
-In: rows. Out: `instances.parquet` (zstd), and the same rows back.
+In: rows. Out: `instances.parquet` (zstd), and the same rows back: all, or some at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,49 @@ SCHEMA = pa.schema(
 )
 
 
-def write(file: Path, rows: Sequence[Instance]) -> None:
+ROW_GROUP = 1 << 16
+"""Rows written, and read, at a time."""
+_LISTS = [pa.types.is_list(field.type) for field in SCHEMA]
+_REASON = SCHEMA.names.index("reason")
+
+
+def write(file: Path, rows: Iterable[Instance]) -> None:
     """Write the table (mode 0600), replacing an older one in one step."""
-    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-    with private.replacing(file) as stream:
-        pq.write_table(pa.table(columns, schema=SCHEMA), stream, compression="zstd")
+    left = iter(rows)
+    with (
+        private.replacing(file) as stream,
+        pq.ParquetWriter(stream, SCHEMA, compression="zstd") as writer,
+    ):
+        while some := list(islice(left, ROW_GROUP)):
+            columns = {name: [getattr(row, name) for row in some] for name in SCHEMA.names}
+            writer.write_table(pa.table(columns, schema=SCHEMA))
 
 
 def read(file: Path) -> list[Instance]:
     """Rows in the order in which they were written. Facts that this version does not know are left
     out, and those that an older one did not know are missing."""
     return [_instance(row) for row in pq.read_table(file).to_pylist()]
+
+
+def batches(file: Path) -> Iterator[pa.Table]:
+    """The table that this version wrote, some rows at a time."""
+    with pq.ParquetFile(file) as table:
+        for batch in table.iter_batches(ROW_GROUP):
+            yield pa.Table.from_batches([batch], SCHEMA)
+
+
+def num_rows(file: Path) -> int:
+    return int(pq.read_metadata(file).num_rows)
+
+
+def instances_of(rows: pa.Table) -> list[Instance]:
+    """Rows of a table with exactly the columns of `SCHEMA`."""
+    columns = [column.to_pylist() for column in rows.columns]
+    for number, is_list in enumerate(_LISTS):
+        if is_list:
+            columns[number] = [None if v is None else tuple(v) for v in columns[number]]
+    columns[_REASON] = [Reason(v) if v else None for v in columns[_REASON]]
+    return [Instance(*values) for values in zip(*columns, strict=True)]
 
 
 def read_current(file: Path) -> list[Instance]:
