@@ -38,8 +38,9 @@ TASKS_PER_WORKER = 3
 """In flight: enough that no worker waits, few enough that the scheduler stays small
 (distributed#2181)."""
 MOST_DEATHS = 5
-"""Workers that may die of one item before it is given up. Somebody's kill -9, or a walltime, may
-have ended some of them."""
+"""Workers that may die of one item before it is given up, the third and later ones with nothing
+else in flight: a worker takes all its tasks with it, and only one of them may be to blame.
+Somebody's kill -9 may have ended some."""
 CLOSE_S = 10
 QUIET = ("distributed", *(f"distributed.{part}" for part in ("nanny", "worker", "scheduler")))
 QUIETER = ("distributed.client", "tornado.application")
@@ -149,6 +150,7 @@ class Workers:
         from distributed import KilledWorker, as_completed
 
         flights: dict[str, _Flight[Item]] = {}
+        suspects: list[_Flight[Item]] = []
         given_up: list[str] = []
 
         def submit(flight: _Flight[Item]) -> Future:
@@ -160,23 +162,34 @@ class Workers:
             flights[future.key] = flight
             return future
 
+        def send_off() -> None:
+            """Up to the window; suspects one by one, when all before them are back."""
+            while not suspects and len(flights) < self._window():
+                if (item := next(queue, None)) is None:
+                    break
+                flying.add(submit(_Flight(item)))
+            if suspects and not flights:
+                flying.add(submit(suspects.pop(0)))
+
         flying = as_completed([submit(_Flight(first))], raise_errors=False)
-        self._fill(flying, queue, submit)
+        send_off()
         for future in flying:
             flight = flights.pop(future.key)
             try:
                 result = _result(future)
             except KilledWorker as error:
                 flight.deaths += 1
-                if flight.deaths < MOST_DEATHS:
+                if flight.deaths == 1:
                     flying.add(submit(flight))
-                    continue
-                given_up.append(str(error))
-                self._fill(flying, queue, submit)
-                continue
-            future.release()
-            self._fill(flying, queue, submit)
-            yield result
+                elif flight.deaths < MOST_DEATHS:
+                    suspects.append(flight)
+                else:
+                    given_up.append(str(error))
+                send_off()
+            else:
+                future.release()
+                send_off()
+                yield result
         if given_up:
             raise UserError(
                 f"{len(given_up)} tasks ended their workers again and again, most likely for want "
@@ -184,14 +197,10 @@ class Workers:
                 f"others are done. The first: {given_up[0]}"
             )
 
-    def _fill(
-        self, flying: Any, queue: Iterator[Item], submit: Callable[[_Flight[Item]], Future]
-    ) -> None:
-        """Send off items up to the window, which grows with the workers."""
+    def _window(self) -> int:
+        """Tasks in flight at most; it grows with the workers."""
         known = len(self._watch.memory) if self._watch else 0
-        window = TASKS_PER_WORKER * max(1, known, self._most_workers)
-        while flying.count() < window and (item := next(queue, None)) is not None:
-            flying.add(submit(_Flight(item)))
+        return TASKS_PER_WORKER * max(1, known, self._most_workers)
 
     def _say(self, text: str) -> None:
         self.notes.append(text)
