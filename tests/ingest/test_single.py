@@ -228,12 +228,15 @@ def test_what_was_read_otherwise_still_is(tmp_path: Path) -> None:
     """A tar that is named as a single file, and a volume."""
     run = Run(tmp_path)
     (run.source / "x.dcm.gz").write_bytes(gzip.compress(tar_bytes({"a.dcm": dicom()})))
-    nibabel.save(
-        nibabel.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.eye(4)), run.source / "v.nii.gz"
-    )
+    image = nibabel.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.eye(4))
+    nibabel.save(image, run.source / "v.nii.gz")
+    like_dicom = tar_bytes({"\x08": dicom(), "b.dcm": dicom(1)}, "w:gz")  # group 0008 it seems
+    (run.source / "w.gz").write_bytes(like_dicom)
     rows = run.crawl()
     assert [(Path(r.path).name, r.file_format, r.reason) for r in rows] == [
         ("v.nii.gz", "nifti", None),
+        ("\x08", "dicom", None),
+        ("b.dcm", "dicom", None),
         ("a.dcm", "dicom", None),
     ]
 
@@ -305,10 +308,20 @@ def test_what_changed_is_read_again_and_what_is_gone_is_forgotten(
     assert spools(run) == []
 
 
+def test_rows_of_a_run_folder_that_was_moved_are_read_again(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    packed_series(run.source)
+    rows = run.crawl()
+    run.run = run.run.rename(tmp_path / "moved")
+    again = run.crawl()
+    assert facts(again, "") == facts(rows, "")
+    assert {Path(row.stored_in).parent for row in again} == {run.run / "unpacked"}
+
+
 @pytest.mark.parametrize("form", ["a.tar", "a.zip", "a.tgz"])
 def test_compressed_members_of_archives(tmp_path: Path, form: str, reads: list[str]) -> None:
     """A repository of .dcm.gz files that was downloaded as one archive."""
-    packed = {f"In/{n}.dcm.gz": gzip.compress(dicom(n)) for n in range(3)}
+    packed = {f"In/{n}.dcm.gz": gzip.compress(dicom(n)).ljust(3000, b"\0") for n in range(3)}
     packed |= {"cut.dcm.gz": gzip.compress(dicom())[:300], "plain.dcm": dicom(5)}
     pack = {"a.tar": tar_bytes, "a.zip": zip_bytes, "a.tgz": lambda f: tar_bytes(f, "w:gz")}[form]
     run = Run(tmp_path)
@@ -319,6 +332,7 @@ def test_compressed_members_of_archives(tmp_path: Path, form: str, reads: list[s
     assert [r.instance_number for r in rows if r.path.endswith(".dcm.gz") and r.reason is None] == [
         *(1, 2, 3)
     ]
+    assert len({(r.stored_in, r.stored_at) for r in rows}) == len(rows)  # some of equal length
     reads.clear()
     assert run.crawl() == rows
     assert reads == []
