@@ -244,6 +244,8 @@ def load(dataset: Location) -> Samples:
         if found.get(field.name) != wanted or table[field.name].null_count:
             raise pa.ArrowInvalid(f"column {field.name} is not what an index has")
     columns = _columns(table)
+    del table
+    pa.default_memory_pool().release_unused()  # as much again
     return Samples(columns, np.arange(len(columns.first) - 1))
 
 
