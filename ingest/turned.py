@@ -45,9 +45,10 @@ class Turned:
                 yield (self._seen(along[self._native(index)]) for index in group)
             return
         for block in self._blocks(groups):
-            collected = self._collected({index for group in block for index in group})
+            planes = self._collected({index for group in block for index in group})
             for group in block:
-                yield (self._seen(collected[index]) for index in group)
+                yield (self._seen(planes[index]) for index in group)
+            planes.clear()  # before the next ones are collected
 
     def _native(self, index: int) -> int:
         return self.shape[0] - 1 - index if self.flipped[0] else index

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ingest import pixels
 from ingest.pixels import read_volume
+from ingest.slices import Slices
 from ingest.undecodable import UndecodableError
 from study.records import Reason, ScanPlan
 
@@ -97,6 +99,12 @@ def poisonous(plan: ScanPlan) -> np.ndarray:
     if plan.series_uid.endswith("666"):
         segfault()
     return read_volume(plan)
+
+
+def reads_large(plan: ScanPlan) -> Slices:
+    """read_slices where nothing is small."""
+    pixels.SMALL_VOXELS = 0
+    return pixels.read_slices(plan)
 
 
 def array(shape: tuple[int, ...], kind: str) -> np.ndarray:
