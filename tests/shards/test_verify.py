@@ -32,7 +32,9 @@ FILES = [
     "croissant.json",
     "dataset.json",
     "index.parquet",
+    "preview.png",
     "sizes.json",
+    "study.schema.json",
 ]
 
 
@@ -71,7 +73,7 @@ def test_an_intact_dataset_with_a_superseded_sample_has_none(tmp_path: Path) -> 
 
 
 def test_the_files_of_the_property_tests_are_all_files(dataset: Path) -> None:
-    assert set(FILES) <= {path.name for path in dataset.iterdir()}
+    assert set(FILES) == {path.name for path in dataset.iterdir()}
 
 
 @pytest.mark.slow

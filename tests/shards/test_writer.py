@@ -321,35 +321,42 @@ def what_readers_see_is_right(dataset: Path) -> None:
 
 def test_a_file_system_without_room_leaves_nothing_that_reads_as_good(tmp_path: Path) -> None:
     """RLIMIT_FSIZE: a write past the limit fails as one on a full disk does."""
-    make_dataset(tmp_path)
-    before = hashes(tmp_path)
-    seen = set()
-    for limit in (100, 5_000, 25_000, 45_000, 47_000, 60_000):
-        child = subprocess.run(
-            [sys.executable, "-c", FULL, tmp_path, str(limit)],
-            env=environment(),
-            capture_output=True,
-            text=True,
-        )
-        seen.add(child.returncode)
-        assert child.returncode == 0 or "File too large" in child.stderr, child.stderr
-        assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
-        if child.returncode:
-            assert {name: hashes(tmp_path)[name] for name in before} == before
-            discard_uncommitted(tmp_path)
-            assert hashes(tmp_path) == before
-            assert verify(tmp_path).problems == ()
-    assert seen == {0, 1}
+    make_dataset(tmp_path / "0")
+    before = hashes(tmp_path / "0")
+    limits = [100, 5_000, 25_000, 45_000, 47_000, 60_000]
+    for limit in limits:
+        shutil.copytree(tmp_path / "0", tmp_path / str(limit))
+    command = [sys.executable, "-c", FULL, tmp_path, *map(str, limits)]
+    run = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    outcomes = dict(line.split(": ", 1) for line in run.stdout.splitlines())
+    assert set(outcomes.values()) == {"written", "File too large"}
+    for limit, outcome in outcomes.items():
+        folder = tmp_path / limit
+        assert not [p for p in folder.iterdir() if p.name.endswith(".tmp")]
+        if outcome != "written":
+            assert {name: hashes(folder)[name] for name in before} == before
+            discard_uncommitted(folder)
+            assert hashes(folder) == before
+            assert verify(folder).problems == ()
 
 
 FULL = """
-import resource, signal, sys
+import os, resource, signal, sys
 from pathlib import Path
-from made_studies import study_of, write_shard
-from shards.writer import finish_dataset
+from made_studies import write_shard
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
-write_shard(Path(sys.argv[1]), 2, range(10, 12), shape=(10, 32, 32))
+for limit in sys.argv[2:]:
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+        outcome = "written"
+        try:
+            write_shard(Path(sys.argv[1]) / limit, 2, range(10, 12), shape=(10, 32, 32))
+        except OSError as error:
+            outcome = error.strerror
+        os.write(1, f"{limit}: {outcome}\\n".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
 """
 
 
