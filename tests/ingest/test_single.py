@@ -26,7 +26,6 @@ from made_archives import noise, tar_bytes, zip_bytes
 from test_native import command
 
 from ingest import ledger, single
-from ingest.compressed import Compression
 from ingest.explain import find
 from ingest.header import read_header
 from ingest.pixels import digests
@@ -368,11 +367,6 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert (row.path, row.reason) == (f"{run.source}/caf\\udce9.dcm.gz", None)
     assert run.crawl() == [row]
     assert sorted(path.suffix for path in spools(run)) == [".link", ".spool"]
-
-
-def test_a_file_that_vanishes_is_a_verdict(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        single.unpack(Place(str(tmp_path / "x")), Compression.GZIP, str(tmp_path), 10**9)
 
 
 # -------------------------------------------------------------------------------- as a user
