@@ -42,6 +42,7 @@ def main() -> None:
         connection.send_bytes(answer)
         if isinstance(result, Spooled):
             send_handle(connection, result.file, parent)
+        del result  # not to be there beside the next one
 
 
 def _die_with(parent: int) -> None:

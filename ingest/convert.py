@@ -27,7 +27,7 @@ from ingest.undecodable import rejection_of
 from ingest.volume import straighten
 from shards.writer import ShardWriter
 from study import private
-from study.records import Reason, Scan, Study
+from study.records import Reason, Rejection, Scan, ScanPlan, Study
 from study.sections import Grid, Intensity
 
 OUTCOMES = "outcomes"
@@ -152,13 +152,11 @@ def _scans(
 ) -> Iterator[Scan | ScanFailure]:
     for number, (plan, digest) in enumerate(zip(task.plans, task.digests, strict=True)):
         try:
-            voxels = child.call(read_slices, plan)
-            if verdict := judge_voxels(voxels):
-                yield ScanFailure(task.study_uid, number, *verdict)
-                continue
-            scans = to_grid(straighten(voxels, plan), plan.modality, grid, intensity)
+            scans = _converted(plan, grid, intensity, child)
         except Exception as error:  # the disk's are raised: the shard is tried again
-            yield ScanFailure(task.study_uid, number, *rejection_of(error))
+            scans = rejection_of(error)
+        if isinstance(scans, Rejection):
+            yield ScanFailure(task.study_uid, number, *scans)
             continue
         if not scans:
             yield ScanFailure(task.study_uid, number, Reason.INTENSITY_CONSTANT, "")
@@ -174,3 +172,12 @@ def _scans(
                 flags=plan.flags,
                 acquisition=plan.acquisition,
             )
+
+
+def _converted(
+    plan: ScanPlan, grid: Grid, intensity: Intensity, child: Supervised
+) -> list[Scan] | Rejection:
+    """One volume on the grid. Its voxels go with this function: before the next ones come."""
+    voxels = child.call(read_slices, plan)
+    verdict = judge_voxels(voxels)
+    return verdict or to_grid(straighten(voxels, plan), plan.modality, grid, intensity)

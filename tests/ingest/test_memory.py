@@ -207,9 +207,11 @@ def test_a_child_hands_spooled_volumes_over(tmp_path: Path) -> None:
             np.testing.assert_array_equal(list(copy), voxels)
         del copy, found
         assert open_files() == before
+        child.call(victims.echo, 1)
         [process] = [p for p in psutil.Process().children() if "ingest.child" in p.cmdline()]
         theirs = process.num_fds()
         child.call(victims.reads_large, plan)
+        child.call(victims.echo, 1)  # after which the child has given the last one away
         assert process.num_fds() == theirs, "the child keeps none"
 
 
