@@ -245,6 +245,7 @@ class Workers:
             self._say(warning)
         client = Client(queue.cluster)
         self._closing.callback(client.close, timeout=CLOSE_S)
+        queue.submit()
         waiting = "waiting for the first job to start"
         wait_for_workers(client, self._say, waiting, queue.look)
         return client

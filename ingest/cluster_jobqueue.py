@@ -38,7 +38,7 @@ class Queue:
     """A cluster of jobs; `refusals` holds what the batch system said when it took none."""
 
     def __init__(self, speed: IngestSpeed, run: Path | None, say: Callable[[str], None]) -> None:
-        """Start a scheduler here, and submit the first jobs.
+        """Start a scheduler here.
 
         Raises UserError where dask-jobqueue is missing, or a folder cannot be made.
         """
@@ -57,14 +57,18 @@ class Queue:
             scheduler_options={"dashboard_address": "127.0.0.1:0"},
             **job_settings(speed, shared),
         )
-        self._say = say
-        jobs = speed.cluster
+        self._jobs, self._shared, self._say = speed.cluster, shared, say
+
+    def submit(self) -> None:
+        """Submit the first jobs, and others whenever some have ended or more could be used."""
+        jobs = self._jobs
+        self._say(
+            f"{jobs.system}: up to {jobs.jobs} jobs of {jobs.workers_per_job} workers, "
+            f"{jobs.walltime} each; their output is in {self._shared}"
+        )
+        self.cluster.scale(jobs=jobs.min_jobs)
         self.cluster.adapt(
             minimum_jobs=jobs.min_jobs, maximum_jobs=jobs.jobs, interval=f"{LOOK_S}s"
-        )
-        say(
-            f"{jobs.system}: up to {jobs.jobs} jobs of {jobs.workers_per_job} workers, "
-            f"{jobs.walltime} each; their output is in {shared}"
         )
 
     def look(self) -> None:

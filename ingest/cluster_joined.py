@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CONNECT = "10s"
-WAIT_S = 5
+WAIT_S = 2.0
 """Between looks for workers."""
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from study.quantities import Positive, Size
 from study.section import Section
@@ -61,7 +61,7 @@ class Cluster(Section):
     their place."""
     jobs: Positive = 1
     """Jobs at a time, at most."""
-    min_jobs: Annotated[int, Field(ge=0)] = 1
+    min_jobs: Positive = 1
     """Jobs that are kept even when there is little to do."""
     workers_per_job: Positive = 4
     """Worker processes in a job; a CPU is asked for each."""

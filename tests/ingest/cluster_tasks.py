@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
+from distributed import Status, Worker, get_worker
 
 from ingest.poison import each_alone
 from ingest.supervise import Limits
@@ -32,8 +34,24 @@ def slow_double(number: int) -> int:
     return 2 * number
 
 
+def until_retired(pid: int) -> bool:
+    """True at once; in process `pid`, False once its worker has been told to go."""
+    while os.getpid() == pid:
+        if get_worker().status != Status.running:
+            time.sleep(0.5)
+            return False
+        time.sleep(0.1)
+    return True
+
+
 def environment(name: str) -> str:
     return os.environ.get(name, "")
+
+
+def pausing(dask_worker: Worker) -> tuple[float, list[str]]:
+    """When a worker pauses, as a share of its memory; and its plugins of ours."""
+    ours = [name for name in dask_worker.plugins if "dicom2clip" in name]
+    return dask_worker.memory_manager.memory_pause_fraction, ours
 
 
 def first_time_kills(mark: str) -> int:
@@ -42,6 +60,11 @@ def first_time_kills(mark: str) -> int:
         Path(mark).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return os.getpid()
+
+
+def kill(_: object) -> bool:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return False
 
 
 def half_deadly(number: int) -> int:
@@ -72,9 +95,7 @@ def study(name: str) -> str:
 
 
 def _in_worker() -> bool:
-    from distributed import worker
-
-    return bool(worker.Worker._instances)
+    return bool(Worker._instances)
 
 
 def shard(names: tuple[str, ...]) -> list[str | Rejection]:
@@ -84,6 +105,15 @@ def shard(names: tuple[str, ...]) -> list[str | Rejection]:
 def shard_alone(names: tuple[str, ...]) -> list[str | Rejection]:
     with each_alone(study, LIMITS) as convert:
         return [convert(name) for name in names]
+
+
+def ends(pid: int) -> bool:
+    """Whether a process ends within some seconds."""
+    for _ in range(200):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 @contextlib.contextmanager
