@@ -198,6 +198,8 @@ def read_info(dataset: Location) -> DatasetInfo:
         data = place.read(INFO_FILE)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UserError(_why_no_dataset(place)) from None
+    except UserError:
+        raise  # says already where and why
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     try:

@@ -72,7 +72,7 @@ def info(dataset: DatasetPath, as_json: AsJson = False) -> None:
         return
     lines: list[tuple[str, str]] = [("path", dataset)]
     for name, value in facts.items():
-        if name in ("settings", "histograms"):
+        if name in ("settings", "files", "sha256"):
             continue
         if isinstance(value, dict):
             lines += [(f"{name}: {part}", _short(inner)) for part, inner in value.items()]

@@ -8,12 +8,14 @@ stays in columns: a million studies of eight scans are a gigabyte of columns, an
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple, SupportsIndex, overload
+from io import BufferedReader
+from typing import Any, BinaryIO, NamedTuple, SupportsIndex, cast, overload
 
 import google_crc32c
 import numpy as np
@@ -232,11 +234,15 @@ def save(dataset: Location, samples: Iterable[SampleRef]) -> None:
         new.discard()
 
 
-def load(dataset: Location) -> Samples:
+def load(dataset: Location, sha256: str = "") -> Samples:
     """Read `index.parquet`, in the order of shard and offset. ArrowInvalid where it is another
-    table."""
+    table, or has another SHA-256 than the one given."""
     repeated = ["key", "patient", "split", "dtype", "codec"]
     with store_at(dataset).open(INDEX_FILE) as stream:
+        if sha256:
+            if hashlib.file_digest(cast(BufferedReader, stream), "sha256").hexdigest() != sha256:
+                raise pa.ArrowInvalid("its SHA-256 is not that of dataset.json")
+            stream.seek(0)
         table = pq.ParquetFile(stream, read_dictionary=repeated).read(use_threads=False)
     found = {field.name: getattr(field.type, "value_type", field.type) for field in table.schema}
     for field in SCHEMA:

@@ -64,11 +64,14 @@ class Dataset:
         store = store_at(location)
         info = read_info(store)
         try:
-            samples = index.load(store)
+            samples = index.load(store, info.files.get(index.INDEX_FILE, ""))
         except StoreFailure:
             raise
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{store.url}/{index.INDEX_FILE} cannot be read: {error}") from None
+            raise UserError(
+                f"{store.url}/{index.INDEX_FILE} cannot be read: {error}; see `dicom2clip shards "
+                f"verify {store.url}` and `repair`"
+            ) from None
         if len(samples) != info.num_studies:
             raise UserError(
                 f"{store.url}: {index.INDEX_FILE} has {len(samples)} studies, dataset.json says "
