@@ -40,6 +40,13 @@ USER_ERRNOS = {
 """Errors of the system that the user must see to: no room, no right, another thing there; a disk
 that fails, processes that cannot start."""
 
+INGEST_BARS = {
+    "crawl": "ingest: headers",
+    "deal": "ingest: dealing out",
+    "plan": "ingest: grouping",
+    "shards": "ingest: studies",
+}
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -76,6 +83,13 @@ def run(
     overrides: Overrides = [],
     as_json: AsJson = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the pipelines and stop.")] = False,
+    new_version: Annotated[
+        bool,
+        typer.Option(
+            "--new-version",
+            help="Where the dataset was made with other settings: write DATASET-v2 beside it.",
+        ),
+    ] = False,
 ) -> None:
     """Run all stages of a pipeline, or some. What is done already is not done again."""
     config = config or default_file()
@@ -88,6 +102,8 @@ def run(
         raise UserError(f"--stage {unknown[0]}: there are {', '.join(STAGES)}")
     pipeline = load_pipeline(config, name, overrides)
     console = _console(as_json)
+    if new_version:
+        pipeline = _new_version(pipeline, console)
     stages = tuple(stage) or STAGES
     if not stage and not pipeline.eval.benchmarks:
         console.print(f"[bold]eval[/]: left out, pipeline {name} names no benchmarks")
@@ -183,7 +199,7 @@ def run_stages(pipeline: Pipeline, stages: tuple[str, ...], console: Console) ->
 def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
     from ingest.job import ingest
 
-    with Bars(console, {"crawl": "ingest: headers", "shards": "ingest: studies"}) as bars:
+    with Bars(console, INGEST_BARS) as bars:
         result = ingest(pipeline, bars)
     sums, info = result.sums, result.info
     if result.nothing_to_do:
@@ -219,6 +235,20 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
         "labels": result.labels.as_json() if result.labels else None,
         "rejected_by_failure": sums.failures,
     }
+
+
+def _new_version(pipeline: Pipeline, console: Console) -> Pipeline:
+    """The pipeline with the folders that fit its settings."""
+    from ingest import versions
+
+    version = versions.fitting(pipeline)
+    versions.begin(pipeline, version)
+    if version.dataset != pipeline.dataset:
+        console.print(
+            f"[bold]version[/]: other settings than those of {pipeline.dataset}; other commands "
+            f"find it with --set dataset={version.dataset} --set run={version.run}"
+        )
+    return version
 
 
 def _train(pipeline: Pipeline, console: Console) -> dict[str, Any]:

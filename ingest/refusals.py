@@ -77,21 +77,24 @@ def _holds_something(place: Store) -> bool:
 
 def refuse_other_settings(dataset: Store, run: Path, shaping: dict[str, Any]) -> None:
     """A dataset is made with one set of settings; a run that was begun with others is refused."""
-    finished = is_finished(dataset)
-    if (run / SETTINGS_FILE).exists() and (finished or committed(dataset)):
-        before, now = json.loads((run / SETTINGS_FILE).read_text()), shaping
-    elif finished and (run / pseudonyms.KEY_FILE).exists():
-        key = pseudonyms.project_key(run / pseudonyms.KEY_FILE)
-        before, now = read_info(dataset).settings, public_settings(shaping, key)
-    else:
-        return  # nothing is there, or it was made under another key, which is refused later
-    differences = _differences(before, now)
-    if differences:
-        lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences)
+    found = differences(dataset, run, shaping)
+    if found:
+        lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in found)
         raise UserError(
             f"{dataset.url} was made with other settings:\n{lines}\n"
             "Put these back, or write a new version beside it with --new-version."
         )
+
+
+def differences(dataset: Store, run: Path, shaping: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Key, value there and value now of settings other than those that a dataset was made with."""
+    finished = is_finished(dataset)
+    if (run / SETTINGS_FILE).exists() and (finished or committed(dataset)):
+        return _differences(json.loads((run / SETTINGS_FILE).read_text()), shaping)
+    if finished and (run / pseudonyms.KEY_FILE).exists():
+        key = pseudonyms.project_key(run / pseudonyms.KEY_FILE)
+        return _differences(read_info(dataset).settings, public_settings(shaping, key))
+    return []  # nothing is there, or it was made under another key, which is refused later
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
