@@ -86,6 +86,8 @@ def _read(plan: ScanPlan, padding: Padding, target: _Target) -> None:
         if file_format == "dicom":
             with open_image(place) as image:
                 _read_slices(image, pieces, plan, padding, target)
+        elif isinstance(target, Spooled):
+            _spool_voxels(place, file_format, pieces, target)
         else:
             _read_voxels(place, file_format, pieces, plan, target)
 
@@ -155,6 +157,38 @@ def _read_voxels(
             if slice_ >= len(voxels) or voxels.shape[1:] != (plan.rows, plan.columns):
                 raise damaged(f"{voxels.shape} voxels, no slice {slice_} of {plan.rows} rows")
             target.put(number, voxels[slice_])
+
+
+def _spool_voxels(
+    place: Place, file_format: str, pieces: Sequence[tuple[int, Slice]], target: Spooled
+) -> None:
+    """The same for a volume that is larger than memory, slice by slice."""
+    from ingest.volume_slices import each_slice
+
+    for frame, wanted in _by_frame(pieces).items():
+        numbers: dict[int, list[int]] = defaultdict(list)
+        for number, piece in wanted:
+            numbers[max(piece.tile, 0)].append(number)
+        low, high = np.float32(np.inf), np.float32(-np.inf)
+        has_gaps: list[int] = []
+        for tile, slice_HW in enumerate(each_slice(place, file_format, frame)):
+            values = slice_HW.astype(_kind_for(slice_HW), copy=False)
+            places = numbers.pop(tile, [])
+            if places and values.shape != target.shape[1:]:
+                raise damaged(f"{values.shape} voxels, not {target.shape[1:]}")
+            if values.dtype.kind == "f":
+                known = values[np.isfinite(values)]
+                low, high = min(low, known.min(initial=low)), max(high, known.max(initial=high))
+                has_gaps += places if known.size < values.size else []
+            for number in places:
+                target.put(number, values)
+        if numbers:
+            raise damaged(f"no slice {min(numbers)} in the volume")
+        if has_gaps and low > high:
+            raise damaged("ValueError: no finite voxel")
+        least, most = float(low), float(high)
+        for number in has_gaps:  # as `volume_files.read_voxels` fills them
+            target.put(number, np.nan_to_num(target[number], nan=least, posinf=most, neginf=least))
 
 
 def _kind_for(voxels: np.ndarray) -> np.dtype:

@@ -14,6 +14,8 @@ import os
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -254,23 +256,35 @@ def read_voxels(place: Place, file_format: str, frame: int) -> np.ndarray:
 
     Raises UndecodableError, or OSError where the disk fails.
     """
-    with place.open() as stream:
-        try:
-            read = {"nifti": _nifti_voxels, "npz": _npz_voxels}[file_format]
-            return _finite(read(stream, frame))
-        except DamagedStreamError as error:
-            raise UndecodableError(*error.rejection) from None
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, IndexError) as error:
-            detail = f"{type(error).__name__}: {error}"[:200]
-            raise UndecodableError(Reason.UNDECODABLE_PIXELS, detail) from None
+    with place.open() as stream, broken_is_undecodable():
+        read = {"nifti": _nifti_voxels, "npz": _npz_voxels}[file_format]
+        return _finite(read(stream, frame))
 
 
-def _nifti_voxels(stream: BinaryIO, frame: int) -> np.ndarray:
+@contextmanager
+def broken_is_undecodable() -> Iterator[None]:
+    """What readers raise where the file is broken becomes UndecodableError."""
+    try:
+        yield
+    except DamagedStreamError as error:
+        raise UndecodableError(*error.rejection) from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, IndexError) as error:
+        detail = f"{type(error).__name__}: {error}"[:200]
+        raise UndecodableError(Reason.UNDECODABLE_PIXELS, detail) from None
+
+
+def nifti_image(stream: BinaryIO, frame: int) -> nifti.NiftiImage:
+    """What a file says of volume `frame`. Raises ValueError where there is none."""
     head = _head(stream)
     header = nifti.header_of(head) if isinstance(head, bytes) else None
     image = nifti.read_image(header) if header is not None else Rejection(Reason.NOT_DICOM)
     if isinstance(image, Rejection) or frame >= image.frames:
         raise ValueError(f"no volume {frame} in this file")
+    return image
+
+
+def _nifti_voxels(stream: BinaryIO, frame: int) -> np.ndarray:
+    image = nifti_image(stream, frame)
     data = _bytes_at(stream, image.data_at + frame * image.frame_bytes, image.frame_bytes)
     if len(data) < image.frame_bytes:
         lacking = image.frame_bytes - len(data)
@@ -301,6 +315,11 @@ def _npz_voxels(stream: BinaryIO, frame: int) -> np.ndarray:
         values = np.lib.format.read_array(member, allow_pickle=False)
     if values.ndim != 3 or values.dtype.kind not in "iufb":
         raise ValueError(f"no volume: {values.dtype} of shape {values.shape}")
+    return as_values(values)
+
+
+def as_values(values: np.ndarray) -> np.ndarray:
+    """Stored values of an .npz array as whole numbers or float32."""
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
     return values if values.dtype.kind in "iu" else values.astype(np.float32)
