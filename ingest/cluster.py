@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ingest.cluster_jobqueue import Queue
 from ingest.cluster_joined import join, wait_for_workers
-from ingest.cluster_local import local_cluster
+from ingest.cluster_local import local_cluster, room
 from ingest.cluster_security import warning_of
 from ingest.performance import Report, has_bokeh
 from ingest.watch import Watch
@@ -95,6 +95,15 @@ class Workers:
     def memory(self) -> dict[str, int]:
         """Bytes that each worker takes, by its address; as of some seconds ago."""
         return dict(self._watch.memory) if self._watch else {}
+
+    def count(self) -> int:
+        """Workers that there are, or that could be; a scheduler that runs already is joined."""
+        speed = self._speed
+        if speed.scheduler:
+            self._connect()
+        there = len(self._watch.memory) if self._watch else 0
+        asked = speed.cluster.jobs * speed.cluster.workers_per_job if speed.cluster.system else 0
+        return max(there, asked) or room(speed).workers
 
     @property
     def peak_bytes(self) -> int:

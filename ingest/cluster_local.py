@@ -35,16 +35,15 @@ def local_cluster(speed: IngestSpeed, say: Callable[[str], None]) -> LocalCluste
     import dask
     from distributed import LocalCluster
 
-    there, cpus = machine.memory_bytes(), machine.cpus()
-    room = machine.fit(speed.workers, size_bytes(speed.memory_limit), cpus, there)
-    say(_chosen(speed, room, cpus, there))
+    fit = room(speed)
+    say(_chosen(speed, fit))
     dask.config.set(OWN)
     security = security_of(speed.tls)
     try:
         return LocalCluster(
-            n_workers=room.workers,
+            n_workers=fit.workers,
             threads_per_worker=1,
-            memory_limit=room.memory_bytes,
+            memory_limit=fit.memory_bytes,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
             host="127.0.0.1",
@@ -59,14 +58,21 @@ def local_cluster(speed: IngestSpeed, say: Callable[[str], None]) -> LocalCluste
         ) from None
 
 
-def _chosen(speed: IngestSpeed, room: machine.Fit, cpus: int, there: int) -> str:
+def room(speed: IngestSpeed) -> machine.Fit:
+    """Workers that this machine has room for."""
+    limit = size_bytes(speed.memory_limit)
+    return machine.fit(speed.workers, limit, machine.cpus(), machine.memory_bytes())
+
+
+def _chosen(speed: IngestSpeed, fit: machine.Fit) -> str:
     """The choice, and why it is not what was asked for."""
-    text = f"workers: {room.workers} of {_gigabytes(room.memory_bytes)} each"
+    cpus, there = machine.cpus(), machine.memory_bytes()
+    text = f"workers: {fit.workers} of {_gigabytes(fit.memory_bytes)} each"
     text += f" (this machine: {cpus} CPUs, {_gigabytes(there)})"
     wanted = speed.workers or cpus
-    if room.workers < wanted:
+    if fit.workers < wanted:
         text += f"; there is no memory for {wanted} of ingest.speed.memory_limit"
-    elif room.memory_bytes < size_bytes(speed.memory_limit):
+    elif fit.memory_bytes < size_bytes(speed.memory_limit):
         text += f"; ingest.speed.memory_limit is {speed.memory_limit}, which is not there"
     return text
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ingest.assign import ShardTask
 from ingest.grid import to_grid
 from ingest.pixels import read_slices
 from ingest.plan import StudyTask
+from ingest.poison import each_alone
 from ingest.rules import judge_voxels
 from ingest.supervise import USUAL_LIMITS, Limits, Supervised, child_of_thread
 from ingest.undecodable import rejection_of
@@ -97,16 +99,22 @@ def convert_shard(
     grid: Grid,
     intensity: Intensity,
     limits: Limits = USUAL_LIMITS,
+    alone: bool = False,
 ) -> ShardOutcome:
     """Make and commit a shard, of studies whose tasks are in the `parts` parts of a run's tables.
-    Raises OSError, and leaves nothing committed, when reading or writing fails."""
+    `alone`: every study in a process that may be lost, once a worker has died of the shard (see
+    `poison`). Raises OSError, and leaves nothing committed, when reading or writing fails."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     rejected: dict[str, Reason] = {}
     failures: list[ScanFailure] = []
     samples = 0
-    with ShardWriter(dataset, task.shard, compression, content=task.content) as writer:
+    with (
+        ShardWriter(dataset, task.shard, compression, content=task.content) as writer,
+        each_alone(convert_study, limits) if alone else nullcontext(convert_study) as convert,
+    ):
         for study_task in taskstore.read(run, parts, task.keys):
-            study, failed = convert_study(study_task, grid, intensity, limits)
+            made = convert(study_task, grid, intensity, limits)
+            study, failed = (made.reason, []) if isinstance(made, Rejection) else made
             failures.extend(failed)
             if isinstance(study, Reason):
                 rejected[study_task.study_uid] = study

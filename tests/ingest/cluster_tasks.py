@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import subprocess
@@ -62,8 +61,8 @@ def first_time_kills(mark: str) -> int:
     return os.getpid()
 
 
-def kill(_: object) -> bool:
-    os.kill(os.getpid(), signal.SIGKILL)
+def blamed(_: object) -> bool:
+    """What an item becomes whose worker is thought to have died of it."""
     return False
 
 
@@ -73,8 +72,8 @@ def half_deadly(number: int) -> int:
     return 2 * number
 
 
-def disk_fails(_: str) -> str:
-    raise OSError(errno.EIO, "the disk fails")
+def fails(code: int) -> str:
+    raise OSError(code, os.strerror(code))
 
 
 def study(name: str) -> str:
@@ -96,6 +95,17 @@ def study(name: str) -> str:
 
 def _in_worker() -> bool:
     return bool(Worker._instances)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Poison(dict[str, float]):
+    """What ends the process that it is sent to."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return die, ()
 
 
 def shard(names: tuple[str, ...]) -> list[str | Rejection]:

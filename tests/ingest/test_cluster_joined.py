@@ -90,7 +90,7 @@ def test_a_worker_that_retires_at_its_task_counts_against_no_one(
         Workers(IngestSpeed(scheduler=f"tcp://{place}"), say=lambda text: None) as workers,
     ):
         results = workers.unordered(
-            cluster_tasks.until_retired, [retiring.pid] * 6, after_death=cluster_tasks.kill
+            cluster_tasks.until_retired, [retiring.pid] * 6, after_death=cluster_tasks.blamed
         )
         assert list(results) == [True] * 6
         assert retiring.wait(timeout=60) == 0
