@@ -23,9 +23,9 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 
-from ingest.crawl import walk
 from ingest.fast_values import TAGS
 from ingest.header import read_header
+from ingest.source_files import walk
 from ingest.tags import PRIVATE_TAGS
 
 ROUNDS = 5

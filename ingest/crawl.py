@@ -9,7 +9,6 @@ parallel. A DICOM file that is compressed by itself is unpacked and read in one 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +23,8 @@ from ingest.header import broken_header, read_header, read_ordinary
 from ingest.identity import deepen, values_of
 from ingest.members import Names, escaped
 from ingest.place import MEMBER, Place
-from ingest.spool import CannotUnpackError, make_folder
+from ingest.source_files import LINK, all_files, with_names
+from ingest.spool import CannotUnpackError
 from ingest.supervise import USUAL_LIMITS, Limits, child_of_thread
 from ingest.unchanged import CrawlSettings, still_valid
 from ingest.volume_files import read_volume_header
@@ -40,10 +40,6 @@ MAX_UNPACKED = 200 * 10**9
 Mapper = Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]
 """Runs a function over items and yields the results in the order of the items (see
 `ingest.cluster`)."""
-
-
-LINK = ".link"
-"""Ending of links to files whose names are not UTF-8."""
 
 
 class Found(NamedTuple):
@@ -64,24 +60,68 @@ def crawl(
     max_unpacked: int = MAX_UNPACKED,
     limits: Limits = USUAL_LIMITS,
 ) -> list[Instance]:
-    """Rows of all files below `folders`, sorted by path and frame.
+    """Rows of all files below `folders`, sorted by path and frame, with the digests of what may be
+    copies.
 
     `previous` is the table of the last crawl (it need not exist); `on_progress(done, all)` counts
     files and members of archives. `unpacked` is the folder for what archives unpack to, by default
     beside `previous`; it is made, with mode 0700, when it is needed. Raises UserError for a folder
     that is missing, not a folder, or without a single file, and where `unpacked` has no room.
     """
-    folder = os.path.abspath(unpacked or previous.parent / "unpacked")
-    settings = CrawlSettings(
-        tuple(map(escaped, folders)), folder, max_unpacked, volume_files, limits
+    settings = settings_of(folders, previous, unpacked, volume_files, max_unpacked, limits)
+    count = Counter[str]()
+    found = read_some(
+        sorted(all_files(folders)),
+        lambda places: table.read_current(previous),
+        run,
+        settings,
+        count,
+        on_progress,
     )
-    run = _with_room(run, folder)
-    places = _with_names(_all_files(folders), folder)
+    discard_unused(settings.unpacked, found.archives, found.in_use)
+    rows = with_digests(found.rows, run, limits)
+    return sorted(rows, key=lambda row: (row.path, row.frame))
+
+
+class Read(NamedTuple):
+    """What was read of some files."""
+
+    rows: list[Instance]
+    archives: list[str]
+    """Files whose index in the unpack folder is in use."""
+    in_use: list[str]
+    """Files that hold bytes of the rows."""
+
+
+def settings_of(
+    folders: Sequence[str],
+    previous: Path,
+    unpacked: Path | None,
+    volume_files: VolumeFiles,
+    max_unpacked: int,
+    limits: Limits,
+) -> CrawlSettings:
+    folder = os.path.abspath(unpacked or previous.parent / "unpacked")
+    return CrawlSettings(tuple(map(escaped, folders)), folder, max_unpacked, volume_files, limits)
+
+
+def read_some(
+    paths: Sequence[str],
+    earlier: Callable[[Sequence[Place]], Iterable[Instance]],
+    run: Mapper,
+    settings: CrawlSettings,
+    count: Counter[str],
+    on_progress: Callable[[int, int], None],
+) -> Read:
+    """Rows of some files, in any order; `earlier` gives rows of an earlier crawl. `count` goes
+    on from the files before these."""
+    run = _with_room(run, settings.unpacked)
+    places = with_names(paths, settings.unpacked)
     files = {place.path: place.file for place in places}
-    known = still_valid(table.read_current(previous), files, settings)
+    known = still_valid(earlier(places), files, settings)
     rows = [row for found in known.values() for row in found]
     fresh = [place for place in places if place.path not in known]
-    count = Counter(done=len(known), all=len(files))
+    count.update(done=len(known), all=len(files))
     on_progress(count["done"], count["all"])
 
     archives: list[tuple[Place, str]] = []
@@ -105,8 +145,7 @@ def crawl(
         on_progress(count["done"], count["all"])
     old = [files[p] for p, found in known.items() if any(row.path != p for row in found)]
     used = [*files.values(), *(row.stored_in for row in rows if row.stored_in)]
-    _discard_unused(folder, [*old, *(place.file for place, _ in archives)], used)
-    return sorted(with_digests(rows, run, limits), key=lambda row: (row.path, row.frame))
+    return Read(rows, [*old, *(place.file for place, _ in archives)], used)
 
 
 def _chunks(items: list[Place]) -> list[list[Place]]:
@@ -257,7 +296,7 @@ def _members(
     return rows, readable
 
 
-def _discard_unused(folder: str, archives: Iterable[str], used: Iterable[str]) -> None:
+def discard_unused(folder: str, archives: Iterable[str], used: Iterable[str]) -> None:
     """Remove from the unpack folder what belongs to files that changed or are gone, and what a
     crash left half written."""
     if not os.path.isdir(folder):
@@ -269,57 +308,3 @@ def _discard_unused(folder: str, archives: Iterable[str], used: Iterable[str]) -
         is_ours = path.suffix in (".json", ".spool", LINK) or is_temporary(path)
         if is_ours and path.name not in keep:
             path.unlink(missing_ok=True)
-
-
-# -------------------------------------------------------------------------------- files
-
-
-def _all_files(folders: Sequence[str]) -> list[str]:
-    found: set[str] = set()
-    for folder in folders:
-        if not os.path.isdir(folder):
-            what = "is not a folder" if os.path.exists(folder) else "does not exist"
-            raise UserError(f"ingest.source: {folder} {what}")
-        files = list(walk(folder))
-        if not files:
-            raise UserError(f"ingest.source: {folder} holds no files")
-        found.update(files)
-    return sorted(found)
-
-
-def walk(folder: str) -> Iterator[str]:
-    """Paths of all files below a folder, and of links to folders, which are not followed.
-
-    Raises UserError for a folder that cannot be read: what is in it would be missing in silence.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"ingest.source: cannot read {error.filename}: {error.strerror}")
-
-    for root, names, files in os.walk(folder, onerror=refuse):
-        names.sort()
-        links = [name for name in names if os.path.islink(os.path.join(root, name))]
-        for name in sorted([*files, *links]):
-            yield os.path.join(root, name)
-
-
-def _with_names(paths: Sequence[str], folder: str) -> list[Place]:
-    """Every file with a path that fits a table: its own, or, where that is not UTF-8, its bytes
-    spelled out, and a link in the unpack folder by which the file can still be opened."""
-    names = Names()
-    return [
-        Place(names.distinct(escaped(path)), "" if escaped(path) == path else _link(path, folder))
-        for path in sorted(paths, key=lambda path: (escaped(path) != path, path))
-    ]
-
-
-def _link(path: str, folder: str) -> str:
-    target = os.fsencode(os.path.abspath(path))
-    link = os.path.join(folder, hashlib.sha256(target).hexdigest()[:32] + LINK)
-    try:
-        make_folder(folder)
-        if not os.path.islink(link):
-            os.symlink(target, os.fsencode(link))
-    except OSError as error:
-        raise UserError(f"cannot write into {folder}: {error.strerror}") from None
-    return link

@@ -10,7 +10,7 @@ records of the shards are the only book of what is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ingest import assign, crawl, ledger, table
+from ingest import assign, ledger, table
 from ingest.allowlist import public_settings
 from ingest.assign import ShardTask
 from ingest.cluster import Workers
 from ingest.convert import OUTCOMES, ShardOutcome, convert_shard
+from ingest.long_crawl import Crawled, crawl_in_chunks
 from ingest.planning import Grouped, check_tables, group_all
 from ingest.refusals import (
     SETTINGS_FILE,
@@ -45,7 +46,7 @@ from study.alone import alone_in
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
 from study.quantities import size_bytes
-from study.records import Instance, Reason
+from study.records import Instance
 from study.runlog import RunLog, provenance
 from study.sections import Ingest
 
@@ -88,16 +89,15 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     if run.is_dir():
         with alone_in(run):
             pass  # better now than after a crawl of hours
-    with Workers(pipeline.ingest.speed) as workers:
-        instances = _crawl(pipeline, workers, progress)
+    with Workers(pipeline.ingest.speed, run) as workers:
+        instances = Crawled(_crawl(pipeline, workers, progress), pipeline.ingest.source)
         private.private_folder(run)
         with alone_in(run), RunLog(run / "log.jsonl") as log:
             key = pseudonyms.project_key(run / pseudonyms.KEY_FILE)
             public = public_settings(shaping, key)
             refuse_other_key(dataset, key)
             table.write(run / "instances.parquet", instances)
-            log.event("crawled", files=len({i.path for i in instances}), images=len(instances))
-            del instances  # from here on they are read in parts
+            log.event("crawled", files=instances.files, images=instances.images)
             settings = json.dumps(shaping, indent=1, sort_keys=True)
             private.write_text(run / SETTINGS_FILE, settings)
             write_config(run, pipeline)
@@ -155,23 +155,17 @@ def _with_source(pipeline: Pipeline) -> Ingest:
     return settings
 
 
-def _crawl(pipeline: Pipeline, workers: Workers, progress: Progress) -> list[Instance]:
-    source, run = pipeline.ingest.source, Path(pipeline.run)
-    instances = crawl.crawl(
-        source,
-        run / "instances.parquet",
+def _crawl(pipeline: Pipeline, workers: Workers, progress: Progress) -> Iterator[list[Instance]]:
+    return crawl_in_chunks(
+        pipeline.ingest.source,
+        Path(pipeline.run) / "instances.parquet",
         workers.ordered,
         partial(progress, "crawl"),
-        unpacked=run / "unpacked",
+        unpacked=Path(pipeline.run) / "unpacked",
         volume_files=pipeline.ingest.volume_files,
         max_unpacked=size_bytes(pipeline.ingest.max_unpacked),
         limits=limits_of(pipeline.ingest.speed),
     )
-    if all(i.reason is Reason.NOT_DICOM for i in instances):
-        raise UserError(
-            f"ingest.source: none of the {len(instances)} files in {', '.join(source)} is DICOM"
-        )
-    return instances
 
 
 def _finish(
@@ -233,7 +227,7 @@ def _convert(
     )
     by_number = {task.shard: task for task in missing}
     failed: list[str] = []
-    for shard, outcome in workers.unordered(convert, missing):
+    for shard, outcome in workers.unordered(convert, missing, partial(convert, alone=True)):
         if isinstance(outcome, str):
             failed.append(f"shard {shard}: {outcome}")
             log.event("shard failed", shard=shard, error=outcome)

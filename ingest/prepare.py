@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest import facts, ledger, partition, plan, runfolder, table, taskstore
+from ingest.digest_pass import with_digests
 from ingest.reports import JoinCounts, join_counts
 from ingest.runfolder import HANDOVER, part_file
 from ingest.studies import Studies, group_studies
+from ingest.supervise import Limits, limits_of
 from study import private, pseudonyms
 from study.records import Instance
 from study.sections import Ingest
@@ -68,6 +70,8 @@ class Order(NamedTuple):
     key: bytes
     text: str
     """Tells orders apart."""
+    limits: Limits
+    """Of the process that decodes what may be copies of each other."""
 
 
 def write_order(run: Path, settings: Ingest, key: bytes) -> None:
@@ -78,8 +82,9 @@ def write_order(run: Path, settings: Ingest, key: bytes) -> None:
         "key": pseudonyms.key_fingerprint(key),
         "program": program(),
     }
+    text = json.dumps([json.dumps(order, sort_keys=True), asdict(limits_of(settings.speed))])
     private.private_folder(run / HANDOVER)
-    private.write_text(run / HANDOVER / ORDER_FILE, json.dumps(order, sort_keys=True))
+    private.write_text(run / HANDOVER / ORDER_FILE, text)
 
 
 @cache
@@ -110,11 +115,12 @@ def _order(run: Path) -> Order:
 @lru_cache(maxsize=1)
 def _read_order(run: Path, _mtime_ns: int) -> Order:
     """Read once a process: see `write_order`."""
-    text = (run / HANDOVER / ORDER_FILE).read_text()
+    text, limits = json.loads((run / HANDOVER / ORDER_FILE).read_text())
     file = run / pseudonyms.KEY_FILE
     if not file.exists():
         raise FileNotFoundError(f"{file}: the client makes the project key, never a worker")
-    return Order(Ingest(**json.loads(text)["ingest"]), pseudonyms.project_key(file), text)
+    settings = Ingest(**json.loads(text)["ingest"])
+    return Order(settings, pseudonyms.project_key(file), text, Limits(**limits))
 
 
 def _identity(order: str, *tables: pa.Table) -> str:
@@ -163,7 +169,8 @@ def _make(
     rows: list[ledger.LedgerRow] = []
     tasks: list[plan.StudyTask] = []
     made: tuple[dict[str, str], dict[str, Any]] = {}, {}
-    for instances in _by_study(images):
+    for rows_of_study in _by_study(images):
+        instances = with_digests(rows_of_study, _here, order.limits)
         found = group_studies(instances, settings.select, settings.rules)
         rows += found.rows
         if settings.report_source == "facts":
@@ -189,6 +196,10 @@ def _make(
     tasks.sort(key=lambda task: task.key)
     studies = pa.table({"key": [t.key for t in tasks], "digest": [t.digest for t in tasks]})
     return _facts(part, studies, counts, is_new=True)
+
+
+def _here(function: Callable[[Any], Any], items: list[Any]) -> Iterator[Any]:
+    return map(function, items)
 
 
 def _pairs(rows: pa.Table) -> Iterator[tuple[str, str]]:

@@ -89,12 +89,23 @@ def instances_of(rows: pa.Table) -> list[Instance]:
 
 def read_current(file: Path) -> list[Instance]:
     """The same; none where there is no table, or one that this version would not have written."""
+    return read(file) if _is_current(file) else []
+
+
+def read_between(file: Path, first: str, last: str) -> list[Instance]:
+    """Of the same, the rows whose paths are from `first` to `last`, both included."""
+    if not _is_current(file):
+        return []
+    rows = pq.read_table(file, filters=[("path", ">=", first), ("path", "<=", last)])
+    return instances_of(rows)
+
+
+def _is_current(file: Path) -> bool:
     try:
         schema = pq.read_schema(file)
-        is_ours = (schema.metadata or {}).get(b"facts") == FACTS and schema.names == SCHEMA.names
-        return read(file) if is_ours else []
     except (FileNotFoundError, pa.ArrowInvalid):
-        return []
+        return False
+    return (schema.metadata or {}).get(b"facts") == FACTS and schema.names == SCHEMA.names
 
 
 def _instance(row: dict[str, Any]) -> Instance:

@@ -239,6 +239,8 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from typing import Any
 from job_runs import pipeline, run
+from ingest import long_crawl, partition
+long_crawl.FILES, partition.ROWS = 16, 20  # several chunks and parts; undisturbed there is one
 if __name__ == "__main__":
     run(pipeline(Path(sys.argv[2]), workers=1))
 """
@@ -263,7 +265,9 @@ def test_kill_9_and_run_again_gives_the_undisturbed_dataset(
         [sys.executable, str(script), str(Path(__file__).parent), str(home)], start_new_session=True
     )
     deadline = time.monotonic() + 60
-    sign = ["dataset/*", "dataset/*.tar", "run/plan.parquet", "run/instances.parquet"][seed % 4]
+    signs = ["dataset/*", "dataset/*.tar", "run/plan.parquet", "run/instances.parquet"]
+    signs += ["run/partitions/instances/*", "run/scans.parquet/*", "run/ledger.parquet/*"]
+    sign = signs[seed % len(signs)]
     while time.monotonic() < deadline and not list(home.glob(sign)):
         time.sleep(0.001)
     time.sleep(random.Random(seed).uniform(0, 0.1))
