@@ -16,7 +16,7 @@ from study.sections import IngestSpeed
 if TYPE_CHECKING:
     from distributed import Client
 
-CONNECT = "10s"
+CONNECT = "5s"
 WAIT_S = 2.0
 """Between looks for workers."""
 

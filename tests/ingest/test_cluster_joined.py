@@ -85,7 +85,7 @@ def test_a_worker_that_retires_at_its_task_counts_against_no_one(
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
     with (
         scheduler() as (place, _),
-        worker(f"tcp://{place}", "--lifetime", "6s") as retiring,
+        worker(f"tcp://{place}", "--lifetime", "5s") as retiring,
         worker(f"tcp://{place}"),
         Workers(IngestSpeed(scheduler=f"tcp://{place}"), say=lambda text: None) as workers,
     ):
