@@ -13,10 +13,12 @@ import cluster_tasks
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from job_runs import fingerprints, pipeline, write_key, write_reports, write_study
 from pydantic import ValidationError
 
 from ingest.cluster import Workers
 from ingest.cluster_jobqueue import LEAST_MARGIN_S, MOST_MARGIN_S, Queue, lifetime
+from ingest.job import ingest
 from study.cluster_sections import LEAST_WALLTIME_S, Cluster, Tls, seconds
 from study.errors import UserError
 from study.sections import IngestSpeed
@@ -204,6 +206,24 @@ def test_jobs_do_the_work_and_are_cancelled(batch_system: Path, tmp_path: Path) 
         assert not any("WARNING" in note for note in workers.notes)
     assert site == "this one"
     assert cluster_tasks.ends(pid)
+
+
+def test_jobs_make_the_very_dataset(batch_system: Path, tmp_path: Path, scheduler: str) -> None:
+    """The whole ingestion by jobs of a batch system, and in this process."""
+    write_study(tmp_path / "scans", 1)
+    write_study(tmp_path / "scans", 2)
+    write_reports(tmp_path / "reports.csv", range(3))
+    found = []
+    for name, speed in (("jobs", local()), ("here", IngestSpeed(scheduler=scheduler))):
+        home = tmp_path / name
+        write_key(home / "run", "33" * 32)
+        (home / "scans").symlink_to(tmp_path / "scans")
+        (home / "reports.csv").symlink_to(tmp_path / "reports.csv")
+        ingest(pipeline(home, speed=speed), lambda stage, done, total: None)
+        found.append(fingerprints(home / "dataset"))
+    assert found[0] == found[1]
+    assert "00000.tar" in found[0]
+    assert list(batch_system.glob("script.*"))
 
 
 def test_a_job_that_is_not_taken_is_said_so(batch_system: Path, tmp_path: Path) -> None:
