@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -25,7 +26,7 @@ from ingest.assign import ShardTask
 from ingest.cluster import Workers
 from ingest.convert import OUTCOMES, ShardOutcome, convert_shard
 from ingest.long_crawl import Crawled, crawl_in_chunks
-from ingest.planning import Grouped, check_tables, group_all
+from ingest.planning import Grouped, check_tables, group_all, tried
 from ingest.refusals import (
     SETTINGS_FILE,
     refuse_mixed_folders,
@@ -77,6 +78,18 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
     Raises UserError: no source, broken tables, no DICOM in it, a dataset made with other settings
     or another key, another process at work in the run folder, no room to write.
     """
+    with prepared(pipeline, progress) as ready:
+        pipeline, work, workers, log = ready.pipeline, ready.work, ready.workers, ready.log
+        settled_ledger(pipeline, work, workers)
+        written = _convert(pipeline, work, workers, progress, log)
+        return _finish(pipeline, work, ready.key, ready.public, workers, written, log)
+
+
+@contextmanager
+def prepared(pipeline: Pipeline, progress: Progress) -> Iterator[Prepared]:
+    """All that comes before the first pixel: the images crawled, grouped and planned, and that
+    written into the run folder, which is held. The dataset is not touched. UserError as `ingest`.
+    """
     run, dataset = Path(pipeline.run), store_at(pipeline.dataset)
     refuse_mixed_folders(pipeline)
     select = with_lists(pipeline.ingest.select)
@@ -103,9 +116,21 @@ def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
             write_config(run, pipeline)
             work = plan(pipeline, key, fingerprint(public), workers, progress)
             log.event("planned", **work.as_json())
-            settled_ledger(pipeline, work, workers)
-            written = _convert(pipeline, work, workers, progress, log)
-            return _finish(pipeline, work, key, public, workers, written, log)
+            yield Prepared(pipeline, work, workers, log, key, public)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What conversion starts from."""
+
+    pipeline: Pipeline
+    """With the lists of `ingest.select` read."""
+    work: Work
+    workers: Workers
+    log: RunLog
+    key: bytes
+    public: dict[str, Any]
+    """Settings as a dataset may tell them."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +300,6 @@ def settled_ledger(pipeline: Pipeline, work: Work, workers: Workers) -> ledger.L
     shards = np.where(np.isin(shards, list(made)), shards, NOT_MADE)
     bounds = work.grouped.bounds.tolist()
     parts = [Part(p, shards[a:b]) for p, (a, b) in enumerate(pairwise(bounds))]
-    write = partial(settle, run=run)
+    write = partial(tried, partial(settle, run=run), retries=pipeline.ingest.speed.max_retries)
     sums = workers.unordered(write, parts) if len(parts) > 1 else map(write, parts)
     return sum(sums, start=ledger.NOTHING)

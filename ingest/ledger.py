@@ -153,6 +153,17 @@ def sums_of(table: pa.Table) -> LedgerSums:
     )
 
 
+def sums_in(file: Path) -> LedgerSums:
+    """The sums of a ledger, a file or a folder of its parts, read a part at a time."""
+    columns = ["path", "status", "reason"]
+    found = (sums_of(pq.read_table(part, columns=columns)) for part in _parts(file))
+    return sum(found, start=NOTHING)
+
+
+def _parts(file: Path) -> list[Path]:
+    return sorted(file.glob("*.parquet")) if file.is_dir() else [file]
+
+
 def check(rows: Sequence[LedgerRow], instances: Sequence[Instance]) -> None:
     """Assert that the ledger is the crawl, image for image."""
     have = Counter((row.path, row.frame) for row in rows)
@@ -174,8 +185,7 @@ def to_table(rows: Sequence[LedgerRow]) -> pa.Table:
 
 def read(file: Path) -> list[LedgerRow]:
     """Rows of a ledger, a file or a folder of its parts, in its order."""
-    parts = sorted(file.glob("*.parquet")) if file.is_dir() else [file]
-    return [row for part in parts for row in from_table(pq.read_table(part))]
+    return [row for part in _parts(file) for row in from_table(pq.read_table(part))]
 
 
 def from_table(table: pa.Table) -> list[LedgerRow]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,8 @@ from study.config import Pipeline
 from study.sections import Ingest
 
 Progress = Callable[[str, int, int], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 ROWS_AT_A_TIME = 4096
 """Of the reports and labels."""
 
@@ -68,7 +71,9 @@ def group_all(pipeline: Pipeline, key: bytes, workers: Workers, progress: Progre
     _deal_images(run, key, parts, progress)
     _deal_tables(run, settings, key, parts)
     discard_other_parts(run, parts)
-    found = sorted(_prepared(run, parts, workers, progress), key=lambda f: f.part)
+    found = sorted(
+        _prepared(run, parts, settings.speed.max_retries, workers, progress), key=lambda f: f.part
+    )
     if settings.report_source == "facts":
         facts.join_parts(run / HANDOVER, parts, run, settings.columns)
     discard_handover(run)
@@ -113,10 +118,12 @@ def _tables(settings: Ingest) -> Iterator[tuple[str, Iterator[tuple[str, str]]]]
             pass
 
 
-def _prepared(run: Path, parts: int, workers: Workers, progress: Progress) -> Iterator[PartFacts]:
+def _prepared(
+    run: Path, parts: int, retries: int, workers: Workers, progress: Progress
+) -> Iterator[PartFacts]:
     """Facts of all parts as they come. One part alone is made here: it is not worth a worker's
     start."""
-    make = partial(prepare.prepare, run=run)
+    make = partial(tried, partial(prepare.prepare, run=run), retries=retries)
     found: Iterable[PartFacts] = (
         workers.unordered(make, range(parts)) if parts > 1 else map(make, range(parts))
     )
@@ -124,6 +131,18 @@ def _prepared(run: Path, parts: int, workers: Workers, progress: Progress) -> It
         if parts > 1:
             progress("plan", done, parts)
         yield part
+
+
+def tried(function: Callable[[Item], Result], item: Item, *, retries: int) -> Result:
+    """The result for an item, tried again after input/output errors, the last of which is
+    raised."""
+    for left in reversed(range(retries + 1)):
+        try:
+            return function(item)
+        except OSError:
+            if not left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _together(parts: int, found: list[PartFacts]) -> Grouped:

@@ -103,7 +103,7 @@ def test_the_dataset_and_the_ledger_do_not_depend_on_the_parts(
         assert len(list((home / "run" / "ledger.parquet").iterdir())) == parts
         assert not (home / "run" / "partitions").exists()
         rows = ledger.read(home / "run" / "ledger.parquet")
-        assert ledger.sums(rows) == result.sums
+        assert ledger.sums(rows) == ledger.sums_in(home / "run" / "ledger.parquet") == result.sums
         tables = [pq.read_table(home / "run" / f"{name}.parquet") for name in ("keys", "sentences")]
         found.append(
             (
@@ -145,6 +145,20 @@ def test_parts_that_are_there_are_not_made_again(
         rules = wanted.ingest.rules.model_copy(update={"min_slices": 5})
         other = wanted.ingest.model_copy(update={"rules": rules})
         assert made(wanted.model_copy(update={"ingest": other})) == 3
+
+
+def test_input_and_output_errors_are_tried_again() -> None:
+    left = [OSError(5, "the disk"), OSError(116, "the network")]
+
+    def work(item: int) -> int:
+        if left:
+            raise left.pop()
+        return item
+
+    assert planning.tried(work, 7, retries=2) == 7
+    left.append(OSError(5, "the disk"))
+    with pytest.raises(OSError, match="the disk"):
+        planning.tried(work, 7, retries=0)
 
 
 def test_tasks_come_back_as_they_were(

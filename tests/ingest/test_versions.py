@@ -7,12 +7,28 @@ from pathlib import Path
 
 import pytest
 from job_runs import fingerprints, pipeline, run, write_reports, write_study
+from rich.console import Console
 
+import dicom2clip
 from ingest import versions
 from shards.reader import Dataset
 from study.config import Pipeline
 from study.errors import UserError
 from study.sections import Grid
+
+
+def test_the_command_says_where_the_version_is(
+    tmp_path: Path, scheduler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_study(tmp_path / "scans", 1, num_series=1)
+    write_reports(tmp_path / "reports.csv", range(3))
+    run(pipeline(tmp_path, scheduler))
+    other = pipeline(tmp_path, scheduler, grid=Grid(depth=8, resize=16, size=16))
+    console = Console(soft_wrap=True)
+    assert dicom2clip._new_version(other, console).run == f"{tmp_path}/run-v2"
+    assert f"--set dataset={tmp_path}/dataset-v2" in capsys.readouterr().out
+    copied = (tmp_path / "run-v2" / "project.key").read_text()
+    assert copied == (tmp_path / "run" / "project.key").read_text()
 
 
 def test_a_new_version(
