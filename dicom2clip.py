@@ -114,6 +114,25 @@ def run(
     raise typer.Exit(facts["exit_code"])
 
 
+@app.command("plan")
+def plan_command(
+    name: Name, config: ConfigFile = None, overrides: Overrides = [], as_json: AsJson = False
+) -> None:
+    """Say what an ingestion would do: counts, bytes, tasks, time, cost. Images are crawled and
+    planned in the run folder, where a run finds them; some studies are converted to time it. The
+    dataset is not touched."""
+    from ingest.estimate import estimate
+
+    pipeline, console = load_pipeline(config or default_file(), name, overrides), _console(as_json)
+    with Bars(console, {**INGEST_BARS, "sample": "plan: timing"}) as bars:
+        found = estimate(pipeline, bars)
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+        return
+    for line in found.lines():
+        typer.echo(line)
+
+
 @app.command("train")
 def train_command(
     name: Name, config: ConfigFile = None, overrides: Overrides = [], as_json: AsJson = False
