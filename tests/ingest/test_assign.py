@@ -115,6 +115,21 @@ def test_a_repaired_shard_is_made_again_where_all_of_it_is_there() -> None:
     assert not plan({n: 0 for n in "abcdef" if n != gone}, less.places, commit(less, done)).missing
 
 
+def test_a_repaired_shard_is_made_without_what_is_superseded() -> None:
+    first = plan(dict.fromkeys("abc", 0), NOTHING, {})
+    now = {**dict.fromkeys("abc", 0), "b": 1}
+    second = plan(now, first.places, commit(first, {}))
+    again = plan(now, second.places, {**commit(second, commit(first, {})), 0: REPAIRED})
+    assert [task.shard for task in again.missing] == [0]
+    assert set(again.missing[0].keys) == {text("a").decode(), text("c").decode()}
+    assert versions(again.places) == versions(second.places)
+
+
+def test_numbers_that_are_taken_are_not_given_again() -> None:
+    found = plan({"a": 0}, NOTHING, {0: "of a book that was lost", 4: "another"})
+    assert [task.shard for task in found.missing] == [5]
+
+
 def test_a_shard_that_is_not_what_the_book_says_stays() -> None:
     first = plan(dict.fromkeys("abcdef", 0), NOTHING, {})
     found = plan(dict.fromkeys("abcdef", 0), first.places, {**commit(first, {}), 0: "other"})
