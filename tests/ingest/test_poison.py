@@ -51,6 +51,7 @@ def workers() -> Iterator[Workers]:
         yield workers
 
 
+@pytest.mark.slow
 def test_the_studies_that_end_workers_are_set_aside_and_no_others(workers: Workers) -> None:
     found = workers.unordered(cluster_tasks.shard, SHARDS, after_death=cluster_tasks.shard_alone)
     by_first = {str(results): results for results in found}
