@@ -112,7 +112,7 @@ def read_shard(place: Store, shard: int, sizes: dict[str, int]) -> ShardBooks:
             what = "SHA-256 is not that of the commit record"
         try:
             content = _content(data)
-            table = pq.read_table(io.BytesIO(data), schema=sidecar.SCHEMA)
+            table = sidecar.parsed(io.BytesIO(data))
             table.validate(full=True)
         except UNREADABLE as error:
             table, what = None, what or f"it cannot be read: {error}"
@@ -152,8 +152,10 @@ class IndexRows:
         """Rows of a shard."""
         groups = [n for n, (low, high) in enumerate(self._groups) if low <= shard <= high]
         with self._place.open(index.INDEX_FILE) as stream:
-            file = pq.ParquetFile(stream, metadata=self._metadata)
-            table = file.read_row_groups(groups) if groups else index.SCHEMA.empty_table()
+            file = pq.ParquetFile(stream, metadata=self._metadata, pre_buffer=False)
+            table = index.SCHEMA.empty_table()
+            if groups:  # without Arrow's threads, as in sidecar.parsed
+                table = file.read_row_groups(groups, use_threads=False)
         table = table.select(index.SCHEMA.names).cast(index.SCHEMA)
         return table.filter(pc.equal(table["shard"], shard))
 

@@ -243,7 +243,9 @@ def load(dataset: Location, sha256: str = "") -> Samples:
             if hashlib.file_digest(cast(BufferedReader, stream), "sha256").hexdigest() != sha256:
                 raise pa.ArrowInvalid("its SHA-256 is not that of dataset.json")
             stream.seek(0)
-        table = pq.ParquetFile(stream, read_dictionary=repeated).read(use_threads=False)
+        table = pq.ParquetFile(stream, read_dictionary=repeated, pre_buffer=False).read(
+            use_threads=False  # nor Arrow's threads: see sidecar.parsed
+        )
     found = {field.name: getattr(field.type, "value_type", field.type) for field in table.schema}
     for field in SCHEMA:
         wanted = getattr(field.type, "value_type", field.type)

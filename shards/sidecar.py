@@ -9,7 +9,7 @@ but its code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 
 from shards import allowed, commit
 from shards.index import ADDRESS_FIELDS, Address, SampleRef, address_from_row, address_row
+from shards.remote import StoreFailure
 from shards.store import Store
 from shards.view import PLANES
+from study.errors import UserError
 from study.records import Reason, Status
 
 
@@ -136,10 +138,33 @@ def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def read(dataset: Store, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table of a committed shard, or some of its columns."""
-    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
-    with dataset.open(commit.parquet_name(shard)) as stream:
-        return pq.read_table(stream, columns=columns, schema=schema)
+    """The table of a committed shard, or some of its columns. UserError where it is damaged."""
+    name = commit.parquet_name(shard)
+    try:
+        with dataset.open(name) as stream:
+            return parsed(stream, columns)
+    except StoreFailure:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        what = "".join(c if c.isprintable() else " " for c in str(error)).strip()  # bytes of it
+        raise UserError(
+            f"{dataset.url}/{name} cannot be read: {what}; see `dicom2clip shards verify "
+            f"{dataset.url}` and `repair`"
+        ) from None
+
+
+def parsed(stream: BinaryIO, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in an open file, or some of its columns; a column that the file lacks is null.
+
+    Read by this thread alone: `pq.read_table`, or reading ahead, lets Arrow's threads hold the
+    Python file beyond the call, and they may abort the program as it ends (apache/arrow#33975).
+    """
+    names = list(columns or SCHEMA.names)
+    table = pq.ParquetFile(stream, pre_buffer=False).read(names, use_threads=False)
+    for name in names:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
+    return table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names]))
 
 
 def samples(table: pa.Table, shard: int) -> list[SampleRef]:

@@ -1,5 +1,6 @@
 """The table of a shard: what a person would filter by, for readers that know no dicom2clip."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 from made_studies import AXIAL, key_of, study_of
 
 from shards import allowed, layout, sidecar
+from shards.store import store_at
 from shards.writer import ShardWriter, finish_dataset
+from study.errors import UserError
 from study.records import Matrix, Reason, Study
 
 SAGITTAL_SOURCE: Matrix = (
@@ -96,6 +99,48 @@ def test_the_tables_of_a_dataset_are_one_table_to_arrow(tmp_path: Path) -> None:
     flat = pa.Table.from_struct_array(pc.list_flatten(scans["scans"].combine_chunks()))
     echo_ms = pc.struct_field(flat["acquisition"], "echo_time_ms")
     assert echo_ms.to_pylist() == [None, None, 2.98, 90.5, 90.5]
+
+
+@pytest.mark.parametrize("at", [20, -20])
+def test_a_damaged_table_is_told_of_with_what_mends_it(tmp_path: Path, at: int) -> None:
+    write(tmp_path)
+    path = tmp_path / "00000.parquet"
+    data = bytearray(path.read_bytes())
+    data[at : at + 12] = b"\xff" * 12
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"00000\.parquet cannot be read: .*verify.*repair"):
+        sidecar.read(store_at(tmp_path), 0)
+
+
+def test_a_column_that_a_table_lacks_is_null(tmp_path: Path) -> None:
+    write(tmp_path)
+    path = tmp_path / "00000.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["source_planes"]), path)
+    found = sidecar.read(store_at(tmp_path), 0)
+    assert found.schema.names == sidecar.SCHEMA.names
+    assert found["source_planes"].null_count == len(found) > 0
+
+
+def test_tables_are_read_without_threads_of_arrow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would hold the Python file as the program ends, and abort it (apache/arrow#33975)."""
+    write(tmp_path)
+    readers = set()
+    with (tmp_path / "00000.parquet").open("rb") as stream:
+
+        class Watched:
+            closed = False
+
+            def __getattr__(self, name: str) -> object:
+                readers.add(threading.get_ident())
+                return getattr(stream, name)
+
+        monkeypatch.setattr(
+            pq, "read_table", lambda *args, **kwargs: pytest.fail("read_table has threads")
+        )
+        sidecar.parsed(Watched())  # type: ignore[arg-type]
+    assert readers == {threading.get_ident()}
 
 
 @pytest.mark.parametrize("place", ["planes", "manufacturers", "flags"])
