@@ -18,7 +18,7 @@ from shards.cli_options import AsJson, DatasetPath, Split
 from shards.index import SampleRef
 from shards.reader import CorruptSample, Dataset
 from shards.store import LocalStore
-from study.errors import EXIT_REJECTED, UserError
+from study.errors import EXIT_REJECTED, UserError, naming
 from study.progress import Bars
 
 
@@ -115,7 +115,8 @@ def _write_table(
             what = f"none of its {len(read)} keys is that of one of the {len(refs)} studies"
             raise UserError(f"--predictions {predictions}: {what}")
         facts = {"without_prediction": without, "predictions_of_no_study": unknown}
-    export_table.write_table(file, rows)
+    with naming(file):
+        export_table.write_table(file, rows)
     return {**facts, "table": str(file), "columns": rows.column_names}
 
 
@@ -126,7 +127,8 @@ def _write_scans(
     with Bars(Console(stderr=True), {"studies": "writing studies"}) as bars:
         for done, ref in enumerate(refs, 1):
             try:
-                files += len(export.export_study(dataset, ref, folder, units=units))
+                with naming(output / ref.key):
+                    files += len(export.export_study(dataset, ref, folder, units=units))
             except CorruptSample as error:
                 unreadable.append(str(error))
             bars("studies", done, len(refs))

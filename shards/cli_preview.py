@@ -19,7 +19,7 @@ from shards.ahead import ahead
 from shards.cli_options import DatasetPath, Split
 from shards.index import SampleRef
 from shards.reader import Dataset
-from study.errors import UserError
+from study.errors import UserError, naming
 from study.progress import Bars
 
 
@@ -64,11 +64,13 @@ def make_preview(
         if output.suffix == ".png":
             studies = (opened.read_study(ref) for ref in counted)
             sheet = preview.contact_sheet(studies, tile=tile or preview.TILE, slices=slices)
-            sheet.save(output)
+            with naming(output):
+                sheet.save(output)
         else:
             title = f"{opened.info.name}: {len(refs)} of {len(opened)} studies"
             sections = _sections(opened, counted, tile or page.TILE, slices)
-            _write(output, page.html_page(sections, title=title, slices=slices))
+            with naming(output):
+                _write(output, page.html_page(sections, title=title, slices=slices))
     typer.echo(f"{output}: {len(refs)} studies, patient's right on the viewer's left")
 
 

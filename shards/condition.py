@@ -6,6 +6,7 @@ tables have millions of scans. A fact that is missing fulfils no condition, not 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -108,6 +109,14 @@ def where(true: pa.Array) -> np.ndarray:
     return filled
 
 
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def parse(text: str) -> Condition:
     """A condition as the user writes it. UserError for an unknown field or a value that the field
     never has."""
@@ -121,10 +130,10 @@ def parse(text: str) -> Condition:
     if name not in fields():
         raise UserError(f"--where {text!r}: no field {name!r}; there are: {', '.join(fields())}")
     if name not in _WORDS and name not in _TEXT:
-        try:
-            return Condition(name, comparison, float(value))
-        except ValueError:
-            raise UserError(f"--where {text!r}: {name} is a number, {value!r} is none") from None
+        number = _number(value)
+        if number is None:
+            raise UserError(f"--where {text!r}: {name} is a number, {value!r} is none")
+        return Condition(name, comparison, number)
     if comparison not in ("=", "==", "!="):
         raise UserError(f"--where {text!r}: {name} is a word; use = or !=")
     known = {word.upper() for word in _WORDS.get(name, ())}

@@ -5,6 +5,11 @@ In: whatever was wrong. Out: one message for the terminal, and the exit code of 
 without a traceback. Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 EXIT_DONE = 0
 EXIT_BUG = 1
 EXIT_USER = 2
@@ -13,6 +18,17 @@ EXIT_REJECTED = 3
 """Done, but some items were rejected by a failure (not by a rule)."""
 EXIT_RESUMABLE = 75
 """Stopped by a signal; the same command goes on (EX_TEMPFAIL of sysexits.h)."""
+
+
+@contextmanager
+def naming(place: object) -> Iterator[None]:
+    """Have an error of the system (a full disk) say where it happened, if it does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(place)) from error
+        raise
 
 
 class UserError(ValueError):
