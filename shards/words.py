@@ -48,8 +48,6 @@ class Words:
 
 def words(text: str) -> Words:
     """Words and "phrases" of a text. UserError where there are none."""
-    if text.count('"') % 2:
-        raise UserError(f"--text {text!r}: a double quote is not closed")
     terms = [(match[1] or match[2] or "").strip() for match in _TERM.finditer(composed(text))]
     patterns = tuple(_pattern(term) for term in terms if term)
     if not patterns:

@@ -228,7 +228,6 @@ def test_only_studies_that_pass_are_opened(dataset: Path, monkeypatch: pytest.Mo
         (["--age", "60-40"], "not LOW-HIGH"),
         (["--age", "-"], "not LOW-HIGH"),
         (["--text", ' "" '], "no words"),
-        (["--text", '"midline'], "not closed"),
         (["--where", "echo_time_ms<nan"], "is a number"),
         (["--text", "[", "--regex"], "unterminated"),
         (["--regex"], "no --text"),
