@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -126,13 +126,10 @@ def counted(
     done: Mapping[int, ShardStats], found: census.Survey, counts: census.Counts
 ) -> dict[str, Any]:
     """The fields of dataset.json that follow from the shards."""
-    reasons: Counter[str] = Counter()
-    for stats in done.values():
-        reasons.update(stats.rejected)
     by_status = {
         "used": found.num_samples,
         "superseded": found.num_superseded,
-        "rejected": sum(reasons.values()),
+        "rejected": sum(found.by_reason.values()),
     }
     return {
         "num_studies": found.num_samples,
@@ -142,7 +139,7 @@ def counted(
         "bytes": sum(stats.tar_bytes for stats in done.values()),
         "by_split": found.by_split,
         "by_status": {s: count for s, count in by_status.items() if count or s == "used"},
-        "by_reason": dict(sorted(reasons.items())),
+        "by_reason": found.by_reason,
         "by_modality": dict(sorted(counts.by_modality.items())),
         "shape": counts.shape,
         "intensity": _intensity(done.values()),

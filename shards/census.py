@@ -2,8 +2,8 @@
 
 In: the Parquet tables of shards. Out: counts, and the rows of `index.parquet`, shard by shard, in
 Arrow: memory holds a line a study (key, patient, split) and the tables of a few shards, so that a
-million studies of ten scans are counted in less than 2 GB. Of samples with one key, the one in the
-highest shard counts; the others are superseded.
+million studies of ten scans are counted in less than 2 GB. Of rows with one key, the one in the
+highest shard counts, also where it is a rejection; the others are superseded.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ class Survey:
     num_samples: int
     """Superseded ones not counted."""
     num_superseded: int
+    """Samples and rejected studies of which a later shard has a newer version."""
     num_patients: int
     by_split: dict[str, int]
+    by_reason: dict[str, int]
+    """Reason -> rejected studies, superseded ones not counted."""
 
 
 @dataclass
@@ -58,28 +61,34 @@ class Counts:
 
 
 def survey(place: Store, shards: Iterable[int]) -> Survey:
-    """Look at the keys, patients and splits of all samples. ValueError where a patient's studies
+    """Look at the keys, patients and splits of all studies. ValueError where a patient's samples
     are in more than one split."""
     numbers = sorted(shards)
-    names = ("key", "patient", "split")
-    tables = [table.select(names) for _, table in _used(place, numbers, names)]
-    lengths = [len(table) for table in tables]
+    names = ("key", "patient", "split", "status", "reason")
+    tables = [table for _, table in _tables(place, numbers, names)]
     every = pa.concat_tables(tables) if tables else pa.table({name: [] for name in names})
     keys, _ = _coded(every["key"])
     newest = np.zeros(keys.max(initial=-1) + 1, np.int64)
     newest[keys] = np.arange(len(keys))  # the last of equal ones stays
-    is_latest = newest[keys] == np.arange(len(keys))
-    patients, patient_names = _coded(every["patient"].filter(is_latest))
-    splits, split_names = _coded(every["split"].filter(is_latest))
+    is_last = newest[keys] == np.arange(len(keys))
+    is_used = pc.equal(every["status"].cast(pa.string()), str(Status.USED)).to_numpy().astype(bool)
+    is_latest = is_last[is_used]
+    samples = every.filter(pa.array(is_used & is_last))
+    rejected = every.filter(pa.array(~is_used & is_last))
+    patients, patient_names = _coded(samples["patient"])
+    splits, split_names = _coded(samples["split"])
     _check_splits(patients, splits, patient_names)
     counted = np.bincount(splits, minlength=len(split_names)).tolist()
-    parts = np.split(is_latest, np.cumsum(lengths)[:-1]) if lengths else []
+    shard_of_row = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    lengths = np.bincount(shard_of_row[is_used], minlength=len(tables))
+    parts = np.split(is_latest, np.cumsum(lengths)[:-1]) if tables else []
     return Survey(
         is_latest=dict(zip(numbers, parts, strict=True)),
         num_samples=int(is_latest.sum()),
-        num_superseded=int((~is_latest).sum()),
+        num_superseded=int((~is_last).sum()),
         num_patients=len(patient_names),
         by_split=dict(sorted(zip(split_names.to_pylist(), counted, strict=True))),
+        by_reason=dict(sorted(Counter(rejected["reason"].to_pylist()).items())),
     )
 
 
@@ -112,9 +121,17 @@ def _used(
 ) -> Iterator[tuple[int, pa.Table]]:
     """Shard by shard the rows of its samples, not those of rejected studies."""
 
+    for shard, table in _tables(place, shards, (*columns, "status")):
+        yield shard, table.filter(pc.equal(table["status"], str(Status.USED))).select(list(columns))
+
+
+def _tables(
+    place: Store, shards: Sequence[int], columns: Sequence[str]
+) -> Iterator[tuple[int, pa.Table]]:
+    """Shard by shard some columns of all its rows."""
+
     def read(shard: int) -> pa.Table:
-        table = sidecar.read(place, shard, [*columns, "status"])
-        return table.filter(pc.equal(table["status"], str(Status.USED))).select(list(columns))
+        return sidecar.read(place, shard, list(columns))
 
     with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(shards), AHEAD):

@@ -8,14 +8,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_studies import make_dataset, study_of
+from made_studies import key_of, make_dataset, study_of
 
 from shards import commit, index, layout, sidecar
 from shards.catalog import DatasetInfo, finish_dataset, read_info
 from shards.index import Address
+from shards.reader import Dataset
 from shards.store import store_at
+from shards.verify import verify
 from shards.writer import ShardWriter, committed
 from study.errors import UserError
+from study.records import Reason
 
 ADDRESS = Address("x.s00.npy", 512, 100, 128, (4, 6, 5), "uint8", "npy", 7)
 
@@ -81,6 +84,19 @@ def test_the_index_does_not_depend_on_how_it_is_put_together(
         assert index.load(tmp_path) == expected
         assert info.by_status == {"used": 10, "superseded": 1, "rejected": 3}
         assert (info.num_scans, info.by_split["valid"]) == (18, 3)
+
+
+def test_a_study_that_is_rejected_later_loses_its_sample(tmp_path: Path) -> None:
+    make_dataset(tmp_path, shards=2)
+    with ShardWriter(tmp_path, 2, "none") as writer:
+        writer.reject(key_of(4), key_of(1004), "train", Reason.NO_REPORT)
+        writer.add(study_of(500))  # rejected in shard 0
+    info = finish_dataset(tmp_path, fingerprint="f", provenance={}, settings={})
+    keys = {ref.key for ref in Dataset.open(tmp_path).samples()}
+    assert keys == {key_of(n) for n in (0, 1, 2, 3, 5, 500)}
+    assert info.by_status == {"used": 6, "superseded": 2, "rejected": 2}
+    assert info.by_reason == {"NO_REPORT": 1, "NO_SCANS": 1}
+    assert not verify(tmp_path).problems
 
 
 @pytest.mark.slow
