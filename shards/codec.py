@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import threading
+import tokenize
 
 import numpy as np
 import zstandard
@@ -56,8 +57,8 @@ def npy_data_offset(start: bytes) -> tuple[int, tuple[int, ...], np.dtype]:
         if version != (1, 0):
             raise ValueError(f".npy format {version}, expected (1, 0)")
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    except ValueError as error:
-        raise DecodeError(f"not a .npy header: {error}") from None
+    except (ValueError, SyntaxError, TypeError, tokenize.TokenError, RecursionError) as error:
+        raise DecodeError(f"not a .npy header: {error}") from None  # numpy parses it as Python
     if fortran_order or dtype.hasobject:
         raise DecodeError(f".npy header with fortran_order={fortran_order}, dtype={dtype}")
     return stream.tell(), shape, dtype

@@ -58,3 +58,13 @@ def test_pickled_objects_are_refused() -> None:
     np.save(stream, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(codec.DecodeError):
         codec.decode(stream.getvalue(), codec.RAW)
+
+
+@pytest.mark.parametrize(
+    "text", ["{'shape': (4, 6, 5(, }", "{'shape': (4, 6, 5", "{'shape': \"", "{1: 2}", "[[]]", "4L"]
+)
+def test_a_header_that_does_not_parse_is_no_header(text: str) -> None:
+    """numpy parses it as Python, and lets that parser's errors through."""
+    body = text.encode().ljust(117) + b"\n"
+    with pytest.raises(codec.DecodeError, match="not a .npy header"):
+        codec.npy_data_offset(b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body)
