@@ -66,5 +66,5 @@ def test_pickled_objects_are_refused() -> None:
 def test_a_header_that_does_not_parse_is_no_header(text: str) -> None:
     """numpy parses it as Python, and lets that parser's errors through."""
     body = text.encode().ljust(117) + b"\n"
-    with pytest.raises(codec.DecodeError, match="not a .npy header"):
+    with pytest.raises(codec.DecodeError, match=r"not a \.npy header"):
         codec.npy_data_offset(b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body)
