@@ -113,7 +113,7 @@ def estimate(pipeline: Pipeline, progress: Callable[[str, int, int], None]) -> E
         workers=workers,
         timed_studies=timed.studies,
         seconds_a_study=round(timed.seconds / timed.studies, 3) if timed.studies else None,
-        seconds=round(seconds / max(1, min(workers, len(work.places.missing))), 1)
+        seconds=round(seconds / max(1, min(workers, len(work.places.missing))), 3)
         if seconds is not None
         else None,
         dataset_bytes=round(timed.num_bytes / timed.slices * facts.slices)
