@@ -296,7 +296,8 @@ def _eval(pipeline: Pipeline, console: Console) -> dict[str, Any]:
     from eval.cli import evaluate
 
     results = evaluate(pipeline, console=console)
-    return {"benchmarks": [asdict(result) for result in results]}
+    files = [Path(pipeline.run) / "eval" / f"{result.benchmark.name}.json" for result in results]
+    return {"benchmarks": [json.loads(file.read_text(encoding="utf-8")) for file in files]}
 
 
 def _demo_cohort(
