@@ -40,14 +40,14 @@ Overrides = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def _ledger(pipeline: Pipeline) -> list[ledger.LedgerRow]:
+def _ledger_file(pipeline: Pipeline) -> Path:
     file = Path(pipeline.run) / "ledger.parquet"
     if not file.exists():
         raise UserError(
             f"there is no {file}: pipeline {pipeline.name} has not been ingested yet; "
             f"run `dicom2clip run {pipeline.name} --stage ingest`"
         )
-    return ledger.read(file)
+    return file
 
 
 @app.command()
@@ -58,8 +58,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Sums of the ledger: images by status and by reason."""
-    rows = _ledger(load_pipeline(config or default_file(), name, overrides))
-    sums = ledger.sums(rows)
+    sums = ledger.sums_in(_ledger_file(load_pipeline(config or default_file(), name, overrides)))
     if as_json:
         typer.echo(json.dumps(sums.as_json()))
         return
@@ -85,7 +84,7 @@ def failed(
     as_json: AsJson = False,
 ) -> None:
     """Files that were rejected because something is damaged or cannot be read, with the reason."""
-    rows = _ledger(load_pipeline(config or default_file(), name, overrides))
+    rows = ledger.read(_ledger_file(load_pipeline(config or default_file(), name, overrides)))
     bad = [row for row in rows if row.reason in FAILURE_REASONS]
     if as_json:
         facts = [

@@ -25,6 +25,7 @@ from ingest.allowlist import public_settings
 from ingest.assign import ShardTask
 from ingest.cluster import Workers
 from ingest.convert import OUTCOMES, ShardOutcome, convert_shard
+from ingest.crawl import settings_of
 from ingest.long_crawl import Crawled, crawl_in_chunks
 from ingest.planning import Grouped, check_tables, group_all, tried
 from ingest.refusals import (
@@ -181,15 +182,18 @@ def _with_source(pipeline: Pipeline) -> Ingest:
 
 
 def _crawl(pipeline: Pipeline, workers: Workers, progress: Progress) -> Iterator[list[Instance]]:
+    run, settings = Path(pipeline.run), pipeline.ingest
+    previous = run / "instances.parquet"
+    how = settings_of(
+        settings.source,
+        previous,
+        run / "unpacked",
+        settings.volume_files,
+        size_bytes(settings.max_unpacked),
+        limits_of(settings.speed),
+    )
     return crawl_in_chunks(
-        pipeline.ingest.source,
-        Path(pipeline.run) / "instances.parquet",
-        workers.ordered,
-        partial(progress, "crawl"),
-        unpacked=Path(pipeline.run) / "unpacked",
-        volume_files=pipeline.ingest.volume_files,
-        max_unpacked=size_bytes(pipeline.ingest.max_unpacked),
-        limits=limits_of(pipeline.ingest.speed),
+        settings.source, previous, workers.ordered, partial(progress, "crawl"), how
     )
 
 

@@ -14,20 +14,12 @@ from itertools import chain, islice
 from pathlib import Path
 
 from ingest import table
-from ingest.crawl import (
-    FILES_PER_TASK,
-    MAX_UNPACKED,
-    Mapper,
-    discard_unused,
-    read_some,
-    settings_of,
-)
+from ingest.crawl import FILES_PER_TASK, Mapper, discard_unused, read_some
 from ingest.place import MEMBER, Place
 from ingest.source_files import all_files
-from ingest.supervise import USUAL_LIMITS, Limits
+from ingest.unchanged import CrawlSettings
 from study.errors import UserError
 from study.records import Instance, Reason
-from study.sections import VolumeFiles
 
 FILES = 256 * FILES_PER_TASK
 """Of a chunk: a multiple of a task's, so that tasks are the same however long the crawl is. With
@@ -40,15 +32,10 @@ def crawl_in_chunks(
     previous: Path,
     run: Mapper,
     on_progress: Callable[[int, int], None],
-    *,
-    unpacked: Path | None = None,
-    volume_files: VolumeFiles = VolumeFiles(),
-    max_unpacked: int = MAX_UNPACKED,
-    limits: Limits = USUAL_LIMITS,
+    settings: CrawlSettings,
 ) -> Iterator[list[Instance]]:
     """Rows of all files below `folders`; the arguments are those of `crawl`. The number of all
     files that `on_progress` is told grows from chunk to chunk."""
-    settings = settings_of(folders, previous, unpacked, volume_files, max_unpacked, limits)
 
     def earlier(places: Sequence[Place]) -> Iterable[Instance]:
         paths = [place.path for place in places]

@@ -29,6 +29,7 @@ from ingest.pixels import read_volume, ready
 from ingest.rules import judge_voxels
 from ingest.supervise import Limits, Supervised
 from ingest.undecodable import rejection_of
+from study.errors import naming
 from study.records import Reason, Rejection, ScanPlan
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -239,13 +240,11 @@ def _replacing(file: Path) -> Iterator[BinaryIO]:
     what the disk refuses is said with the file's name."""
     partial = file.with_name(file.name + PARTIAL)
     try:
-        with open(partial, "wb") as stream:
+        with naming(file), open(partial, "wb") as stream:
             yield stream
         os.replace(partial, file)
-    except BaseException as error:
+    except BaseException:
         partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            raise OSError(error.errno, error.strerror, str(file)) from None
         raise
 
 

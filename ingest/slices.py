@@ -3,11 +3,12 @@
 In: nothing. Out: the protocol `Slices`, which a numpy array (D, H, W) fulfils as it is. The idea:
 who goes through a volume slice by slice needs no more, so that neither decoding nor conversion
 ever holds a large one: it lies in a file (`ingest.spooled`), or is made as it is asked for
-(`ingest.straight`).
+(`ingest.turned`).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -44,7 +45,7 @@ class Slices(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class OneByOne:
+class OneByOne(ABC):
     """What follows for `Slices` from shape, dtype and how one slice is had."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -63,8 +64,8 @@ class OneByOne:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, number: int, /) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def __getitem__(self, number: int, /) -> np.ndarray: ...
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[number] for number in range(len(self)))

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
-from typing import Any, BinaryIO, NamedTuple, SupportsIndex, cast, overload
+from typing import Any, NamedTuple, SupportsIndex, cast, overload
 
 import google_crc32c
 import numpy as np
@@ -24,8 +23,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
-from shards import codec, commit, layout, tar
-from shards.store import Location, Store, store_at
+from shards import codec
+from shards.store import Location, store_at
 
 INDEX_FILE = "index.parquet"
 
@@ -207,33 +206,6 @@ def address_of(member: str, offset: int, payload: bytes) -> Address:
     return Address(member, offset, len(payload), start, shape, dtype, kind, crc32c)
 
 
-def build(dataset: Location, shards: Iterable[int]) -> list[SampleRef]:
-    """Samples of the given shards, from their tars alone.
-
-    ValueError where a tar is broken or holds something else than samples; it names tar and member.
-    """
-    place = store_at(dataset)
-    return [sample for shard in sorted(shards) for sample in _samples_of_tar(place, shard)]
-
-
-def latest(samples: Iterable[SampleRef]) -> list[SampleRef]:
-    """Without superseded samples: of samples with one key the one in the highest shard stays."""
-    newest: dict[str, SampleRef] = {}
-    for sample in sorted(samples, key=lambda s: (s.shard, s.metadata.offset)):
-        newest[sample.key] = sample
-    return sorted(newest.values(), key=lambda s: (s.shard, s.metadata.offset))
-
-
-def save(dataset: Location, samples: Iterable[SampleRef]) -> None:
-    """Write `index.parquet`, rows by shard and offset."""
-    new = store_at(dataset).create(INDEX_FILE)
-    try:
-        pq.write_table(_to_table(samples), new.stream, compression="zstd")
-        new.publish()
-    finally:
-        new.discard()
-
-
 def load(dataset: Location, sha256: str = "") -> Samples:
     """Read `index.parquet`, in the order of shard and offset. ArrowInvalid where it is another
     table, or has another SHA-256 than the one given."""
@@ -257,63 +229,6 @@ def load(dataset: Location, sha256: str = "") -> Samples:
     return Samples(columns, np.arange(len(columns.first) - 1))
 
 
-def disagreements(dataset: Location) -> list[str]:
-    """What `index.parquet` says otherwise than the tars it names; empty when they agree."""
-    indexed = load(dataset)
-    shards = {sample.shard for sample in indexed}
-    found = {(s.shard, s.key): s for s in build(dataset, shards)}
-    problems = []
-    for sample in indexed:
-        actual = found.get((sample.shard, sample.key))
-        if actual is None:
-            problems.append(f"{commit.tar_name(sample.shard)}: {sample.key} is not there")
-        elif actual != sample:
-            problems.append(
-                f"{commit.tar_name(sample.shard)}: {sample.key} lies or reads otherwise"
-            )
-    known = {sample.key for sample in indexed}
-    missing = [sample for sample in found.values() if sample.key not in known]
-    problems += [f"{commit.tar_name(s.shard)}: {s.key} is not in the index" for s in missing]
-    return problems
-
-
-def _samples_of_tar(place: Store, shard: int) -> Iterator[SampleRef]:
-    file = commit.tar_name(shard)
-    with place.open(file) as stream:
-        walk = tar.members(stream, file)
-        member = next(walk, None)
-        while member is not None:
-            key, scan = _parsed(file, member)
-            if scan is not None:
-                raise ValueError(f"{file}, member {member.name}: no {key}.json comes before it")
-            metadata, payload = _read(file, stream, member)
-            meta = json.loads(payload)
-            scans: list[Address] = []
-            member = next(walk, None)
-            while member is not None and _parsed(file, member) == (key, len(scans)):
-                scans.append(_read(file, stream, member)[0])
-                member = next(walk, None)
-            if meta.get("key") != key or len(scans) != len(meta.get("scans", ())):
-                raise ValueError(f"{file}, study {key}: {len(scans)} scans, its metadata differs")
-            yield SampleRef(key, meta["patient"], meta["split"], shard, metadata, tuple(scans))
-
-
-def _parsed(file: str, member: tar.Member) -> tuple[str, int | None]:
-    try:
-        return layout.parse_member(member.name)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
-
-
-def _read(file: str, stream: BinaryIO, member: tar.Member) -> tuple[Address, bytes]:
-    stream.seek(member.offset)
-    payload = stream.read(member.length)
-    try:
-        return address_of(member.name, member.offset, payload), payload
-    except ValueError as error:
-        raise ValueError(f"{file}, member {member.name}: {error}") from None
-
-
 def _first_bytes(payload: bytes, kind: str) -> bytes:
     """Enough of a (decompressed) payload to hold the header of its array."""
     if kind == codec.RAW:
@@ -334,19 +249,6 @@ def address_from_row(row: dict[str, Any]) -> Address:
     """Inverse of `address_row`; other columns are ignored."""
     facts = {field.name: row[field.name] for field in ADDRESS_FIELDS}
     return Address(**{**facts, "shape": tuple(facts["shape"])})
-
-
-def _to_table(samples: Iterable[SampleRef]) -> pa.Table:
-    rows = []
-    for sample in samples:
-        same = {
-            "key": sample.key,
-            "split": sample.split,
-            "patient": sample.patient,
-            "shard": sample.shard,
-        }
-        rows += [{**same, **address_row(address)} for address in (sample.metadata, *sample.scans)]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def _columns(table: pa.Table) -> _Columns:

@@ -70,36 +70,6 @@ def epoch_order(
     return np.argsort(window * len(window) + random.permutation(len(window)))
 
 
-def shard_order(visited: Shards) -> np.ndarray:
-    """Shards in the order in which they are needed first: what a cache fetches, in turn.
-
-    `visited` is the shard of every sample, in the order of the visits: `shard_of_sample[order]`.
-    """
-    shards, first = np.unique(np.asarray(visited), return_index=True)
-    return shards[np.argsort(first)]
-
-
-def open_shards(visited: Shards, batch: int = 1) -> np.ndarray:
-    """How many shards are in use at every batch: visited in it, or both before and after it.
-
-    `visited` as for `shard_order`. With batches of one, `epoch_order` never exceeds
-    window_shards: a least-recently-used cache of so many fetches each shard once. A reader that
-    takes the samples of a batch in any order has more in use where a batch spans windows. A cache
-    that drops only what is over needs no more than this tells; a least-recently-used one needs
-    three times window_shards, for batches that are no larger than a window.
-    """
-    if batch < 1:
-        raise ValueError(f"batch is {batch}; it must be positive")
-    visited = np.asarray(visited)
-    batches = -(-len(visited) // batch)
-    first = np.unique(visited, return_index=True)[1] // batch
-    last = (len(visited) - 1 - np.unique(visited[::-1], return_index=True)[1]) // batch
-    change = np.bincount(first, minlength=batches + 1) - np.bincount(
-        last + 1, minlength=batches + 1
-    )
-    return np.cumsum(change)[:batches]
-
-
 def generator(seed: int, epoch: int, sample: int | str, purpose: str) -> np.random.Generator:
     """Independent random numbers for one purpose ("scans", "sentence", "patches"), always the same.
 
@@ -239,18 +209,6 @@ def put_off(order: np.ndarray, held: np.ndarray, count: int) -> np.ndarray:
     end = np.flatnonzero(~late)[count - 1] + 1
     head, late = order[:end], late[:end]
     return np.concatenate([head[~late], head[late], order[end:]])
-
-
-def rank_slice(order: np.ndarray, rank: int, world: int, batch: int) -> np.ndarray:
-    """What `rank` of `world` processes sees of an order that is cut into global batches of `batch`.
-
-    Every global batch is cut into `world` equal parts; what fills no batch at the end is left out
-    (use `stream` to carry it over). The ranks' parts, put together batch by batch, are the same
-    samples for any `world`.
-    """
-    mine = _part(rank, world, batch)
-    whole = len(order) // batch * batch
-    return np.ascontiguousarray(order[:whole].reshape(-1, batch)[:, mine].reshape(-1))
 
 
 def _part(rank: int, world: int, batch: int) -> slice:

@@ -3,7 +3,7 @@
 In: the bytes of a tar in one go, and where its books say that members begin. Out: `Piece`s that
 together are all of its bytes. A header counts if it is, byte for byte, what this program writes;
 where it is not, the books say what should be there; where they do not, the next good header is
-looked for. `shards.tar.members` is the strict walk; this is the one that goes on.
+looked for.
 """
 
 from __future__ import annotations

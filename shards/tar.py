@@ -8,21 +8,11 @@ Source: POSIX.1-1988 ustar; tarfile of the standard library builds the headers a
 from __future__ import annotations
 
 import hashlib
-import os
 import tarfile
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 BLOCK = tarfile.BLOCKSIZE
 _END = bytes(2 * BLOCK)
-
-
-class Member(NamedTuple):
-    """Where a payload lies in its tar, in bytes."""
-
-    name: str
-    offset: int
-    length: int
 
 
 def header_of(name: str, length: int) -> bytes:
@@ -60,29 +50,3 @@ class TarWriter:
         self._stream.write(data)
         self._digest.update(data)
         self.length += len(data)
-
-
-def members(stream: BinaryIO, name: str) -> Iterator[Member]:
-    """Members of a tar, in its order, by its headers alone. ValueError where the archive is broken.
-
-    `name` is for messages. The caller may move the stream between two members. Stricter than
-    tarfile, which takes a damaged header for the end of the archive.
-    """
-    size = stream.seek(0, os.SEEK_END)
-    offset = 0
-    while True:
-        stream.seek(offset)
-        block = stream.read(BLOCK)
-        if block == _END[:BLOCK]:
-            return
-        try:
-            header = tarfile.TarInfo.frombuf(block, "ascii", "strict")
-        except (tarfile.HeaderError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name}, byte {offset}: not a tar header: {error}") from None
-        if not header.isreg():
-            raise ValueError(f"{name}, byte {offset}: {header.name} is not a plain file")
-        offset += BLOCK
-        yield Member(header.name, offset, header.size)
-        offset += header.size + -header.size % BLOCK
-        if offset > size:
-            raise ValueError(f"{name} ends at byte {size}, within {header.name}: truncated")

@@ -26,8 +26,8 @@ def naming(place: object) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
-            raise OSError(error.errno, error.strerror, str(place)) from error
+        if error.errno and not error.filename:
+            raise OSError(error.errno, error.strerror, str(place)) from None
         raise
 
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from study.errors import naming
+
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 
@@ -32,13 +34,11 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with naming(file), os.fdopen(descriptor, "wb") as stream:
             yield stream
         partial.replace(file)
-    except BaseException as error:
+    except BaseException:
         partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            raise OSError(error.errno, error.strerror, str(file)) from None
         raise
 
 

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from job_runs import fingerprints, pipeline, run, write_key, write_reports, write_study
 
 from ingest import long_crawl, table
+from ingest.crawl import MAX_UNPACKED, settings_of
 from ingest.source_files import all_files, walk
+from ingest.supervise import USUAL_LIMITS
 from study.errors import UserError
 from study.records import Instance
+from study.sections import VolumeFiles
 
 NAMES = st.text("ab.!- z", min_size=1, max_size=3).filter(lambda name: set(name) != {"."})
 
@@ -53,8 +56,10 @@ def chunks(run: Run, files: int, monkeypatch: pytest.MonkeyPatch) -> list[Instan
     monkeypatch.setattr(long_crawl, "FILES", files)
     progress: list[tuple[int, int]] = []
     file = run.run / "instances.parquet"
+    source = [str(run.source)]
+    settings = settings_of(source, file, None, VolumeFiles(), MAX_UNPACKED, USUAL_LIMITS)
     found = long_crawl.crawl_in_chunks(
-        [str(run.source)], file, here, lambda done, total: progress.append((done, total))
+        source, file, here, lambda done, total: progress.append((done, total)), settings
     )
     rows = list(long_crawl.Crawled(found, [str(run.source)]))
     assert progress[-1][0] == progress[-1][1]

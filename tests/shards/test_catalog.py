@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import plain_index
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -76,7 +77,7 @@ def test_the_index_does_not_depend_on_how_it_is_put_together(
     with ShardWriter(tmp_path, 3, "zstd") as writer:
         writer.add(study_of(4, split="valid"))
         writer.add(study_of(99, scans=0))
-    expected = index.latest(index.build(tmp_path, range(4)))
+    expected = plain_index.latest(plain_index.build(tmp_path, range(4)))
     for row_group, ahead in ((1 << 16, 32), (4, 2)):
         monkeypatch.setattr("shards.catalog.ROW_GROUP", row_group)
         monkeypatch.setattr("shards.census.AHEAD", ahead)

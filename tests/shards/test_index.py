@@ -2,15 +2,15 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import plain_index
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_studies import key_of, make_dataset, study_of, write_shard
 
-from shards import codec, index, layout
+from shards import index
 from shards.catalog import finish_dataset
 from shards.reader import Dataset
-from shards.tar import TarWriter
 from shards.writer import ShardWriter
 from study.errors import UserError
 
@@ -22,22 +22,10 @@ def test_tars_alone_give_the_same_index(tmp_path: Path, compression: str) -> Non
     indexed = index.load(tmp_path)
     for name in ("00000.parquet", "00001.parquet", index.INDEX_FILE):
         (tmp_path / name).unlink()
-    rebuilt = index.build(tmp_path, [1, 0])
+    rebuilt = plain_index.build(tmp_path, [1, 0])
     assert rebuilt == indexed
-    index.save(tmp_path, rebuilt)
+    plain_index.save(tmp_path, rebuilt)
     assert (tmp_path / index.INDEX_FILE).read_bytes() == written
-
-
-def test_disagreement_is_seen(tmp_path: Path) -> None:
-    make_dataset(tmp_path)
-    assert index.disagreements(tmp_path) == []
-    samples = index.load(tmp_path)
-    index.save(tmp_path, samples[1:])
-    assert index.disagreements(tmp_path) == [f"00000.tar: {key_of(0)} is not in the index"]
-    index.save(tmp_path, samples)
-    write_shard(tmp_path, 1, range(3, 5))
-    problems = index.disagreements(tmp_path)
-    assert f"00001.tar: {key_of(5)} is not there" in problems
 
 
 def test_a_later_shard_supersedes_a_study(tmp_path: Path) -> None:
@@ -49,28 +37,14 @@ def test_a_later_shard_supersedes_a_study(tmp_path: Path) -> None:
     opened = Dataset.open(tmp_path)
     assert len(opened.study(key_of(1)).scans) == 5
     assert sorted(ref.key for ref in opened.samples()) == [key_of(n) for n in range(3)]
-    assert index.disagreements(tmp_path) == []
-
-
-def test_samples_in_pieces_are_refused(tmp_path: Path) -> None:
-    meta = layout.to_bytes(layout.study_to_json(study_of(1, scans=1)))
-    array = codec.encode(study_of(1).scans[0].array, codec.RAW)
-    key = key_of(1)
-    for names in ([".s00.npy", ".json"], [".json"], [".json", ".s01.npy"], [".json", ".txt"]):
-        with (tmp_path / "00000.tar").open("wb") as stream:
-            writer = TarWriter(stream)
-            for name in names:
-                writer.append(key + name, meta if name == ".json" else array)
-            writer.finish()
-        with pytest.raises(ValueError, match=rf"00000\.tar.*{key}"):
-            index.build(tmp_path, [0])
+    assert index.load(tmp_path) == plain_index.latest(plain_index.build(tmp_path, [0, 4]))
 
 
 def test_samples_are_a_sequence(tmp_path: Path) -> None:
     make_dataset(tmp_path, shards=3)
     samples = index.load(tmp_path)
     as_list = list(samples)
-    assert samples == as_list == index.build(tmp_path, range(3))
+    assert samples == as_list == plain_index.build(tmp_path, range(3))
     assert samples != as_list[1:]
     assert samples != [*as_list[1:], as_list[0]]
     assert samples[-2] == as_list[-2]
@@ -89,7 +63,7 @@ def test_samples_are_a_sequence(tmp_path: Path) -> None:
     assert samples.of_split("nothing") == []
     assert samples.dtypes() == {"uint8"}
     assert pickle.loads(pickle.dumps(part)) == part
-    index.save(tmp_path, [])
+    plain_index.save(tmp_path, [])
     assert index.load(tmp_path) == []
 
 

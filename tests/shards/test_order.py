@@ -15,10 +15,7 @@ from shards.order import (
     Draw,
     epoch_order,
     generator,
-    open_shards,
     put_off,
-    rank_slice,
-    shard_order,
     stream,
 )
 
@@ -100,22 +97,7 @@ def test_every_sample_once_within_windows_of_shards(
     again = epoch_order(np.array(shard_of), seed=seed, epoch=epoch, window_shards=window)
     assert order.tolist() == again.tolist()
     visited = [shard_of[sample] for sample in order]
-    assert open_shards(visited).max() <= window
-    assert shard_order(visited).tolist() == list(dict.fromkeys(visited))
     assert fetches(visited, window) == len(set(shard_of))
-
-
-@given(st.lists(st.integers(0, 6), max_size=40), st.integers(1, 9))
-def test_open_shards_are_those_begun_and_not_over(visited: list[int], batch: int) -> None:
-    batches = [visited[i : i + batch] for i in range(0, len(visited), batch)]
-    expected = [
-        sum(
-            any(shard in b for b in batches[: now + 1]) and any(shard in b for b in batches[now:])
-            for shard in set(visited)
-        )
-        for now in range(len(batches))
-    ]
-    assert open_shards(visited, batch).tolist() == expected
 
 
 @given(st.integers(1, 8), st.integers(2, 40), st.integers(1, 5), st.integers(0, 20), st.data())
@@ -240,16 +222,6 @@ def test_ranks_share_out_a_stream(asked: Asked, world: int, share: int) -> None:
         assert {part.after for part in parts} == {draw.after}
 
 
-@given(st.integers(0, 100), st.sampled_from([1, 2, 3, 4, 6, 12]), st.integers(1, 3))
-def test_ranks_share_out_the_global_batches(total: int, world: int, multiple: int) -> None:
-    order, batch = np.random.default_rng(total).permutation(total), 12 * multiple
-    parts = [
-        rank_slice(order, rank, world, batch).reshape(-1, batch // world) for rank in range(world)
-    ]
-    whole = total // batch * batch
-    assert np.concatenate(parts, axis=1).reshape(-1).tolist() == order[:whole].tolist()
-
-
 def test_generators_are_named_by_all_their_parts() -> None:
     def first(*name: object) -> int:
         return int(generator(*name).integers(2**62))  # type: ignore[arg-type]
@@ -294,18 +266,12 @@ def test_a_million_samples() -> None:
 
 
 def test_wrong_numbers_are_named() -> None:
-    with pytest.raises(ValueError, match="equal parts"):
-        rank_slice(np.arange(9), 0, 2, 3)
-    with pytest.raises(ValueError, match="rank 2"):
-        rank_slice(np.arange(9), 2, 2, 4)
     draw = next(stream([0, 0, 0], seed=0, batch=3))
     for rank, world, problem in ((0, 2, "equal"), (0, 0, "equal"), (3, 3, "rank 3"), (-1, 3, "-1")):
         with pytest.raises(ValueError, match=problem):
             draw.part(rank, world)
     with pytest.raises(ValueError, match="window_shards"):
         epoch_order([0], seed=0, epoch=0, window_shards=0)
-    with pytest.raises(ValueError, match="batch is 0"):
-        open_shards([0], 0)
     for batch, problem in ((0, "batch is 0"), (4, "no batch may hold one twice.* 3 at most")):
         with pytest.raises(ValueError, match=problem):
             next(stream([0, 0, 0], seed=0, batch=batch))

@@ -10,13 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import plain_index
 import pytest
 import s3fs
 from conftest import S3Server
 from made_studies import key_of, make_dataset, study_of, write_shard
 from typer.testing import CliRunner
 
-from shards import index, remote
+from shards import remote
 from shards.cli import app
 from shards.commit import committed, discard_uncommitted
 from shards.reader import CorruptSample, Dataset
@@ -141,7 +142,7 @@ def test_a_killed_writer_leaves_whole_shards(s3: S3Server) -> None:
         process.send_signal(signal.SIGKILL)
     done = committed(url)
     assert {0, 1, 2} <= set(done)
-    assert len(index.build(url, done)) == 6 + 8 * (len(done) - 2)
+    assert len(plain_index.build(url, done)) == 6 + 8 * (len(done) - 2)
     assert Dataset.open(url).study(key_of(5)) == study_of(5, split="test")
     discard_uncommitted(url)
     assert sum(name.endswith(".tar") for name in store_at(url).sizes()) == len(done)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import plain_index
 import pytest
 from damage import Damage, damages
 from hypothesis import HealthCheck, given, settings
@@ -170,7 +171,7 @@ def test_a_table_that_tells_otherwise_than_the_tar_is_found(dataset: Path, tmp_p
 
 def test_an_index_that_tells_otherwise_than_the_tables_is_found(dataset: Path) -> None:
     samples = index.load(dataset)
-    index.save(dataset, [samples[0], *samples[2:]])
+    plain_index.save(dataset, [samples[0], *samples[2:]])
     reseal(dataset)
     found = problems(dataset)
     assert {(problem.where, problem.key) for problem in found} == {("index.parquet", key_of(1))}

@@ -13,13 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import plain_index
 import pyarrow.parquet as pq
 import pytest
 import webdataset
 from hypothesis import HealthCheck, given, settings
 from made_studies import key_of, make_dataset, studies, study_of, write_shard
 
-from shards import commit, index, store
+from shards import commit, store
 from shards.codec import decode
 from shards.reader import Dataset
 from shards.repair import repair
@@ -45,7 +46,7 @@ def whole_shards(dataset: Path) -> list[int]:
         found = hashes(dataset)
         assert found[commit.tar_name(shard)] == stats.tar_sha256
         assert found[commit.parquet_name(shard)] == stats.parquet_sha256
-        assert len(index.build(dataset, [shard])) == stats.successes
+        assert len(plain_index.build(dataset, [shard])) == stats.successes
     return sorted(committed(dataset))
 
 
@@ -158,7 +159,7 @@ def test_a_study_that_is_refused_does_not_spoil_the_shard(tmp_path: Path) -> Non
             writer.add(study_of(0))
         with pytest.raises(ValueError, match="split"):
             writer.reject(key_of(2), key_of(9), "all", Reason.UNREADABLE)
-    assert [sample.key for sample in index.build(tmp_path, [0])] == [key_of(0)]
+    assert [sample.key for sample in plain_index.build(tmp_path, [0])] == [key_of(0)]
 
 
 def test_half_shards_are_not_committed_and_are_discarded(tmp_path: Path) -> None:
