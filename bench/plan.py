@@ -32,7 +32,8 @@ from ingest import job, table
 from ingest.cluster import Workers
 from study import private, pseudonyms
 from study.config import Pipeline
-from study.sections import Ingest, IngestSpeed, Shards
+from study.ingest_sections import Ingest, IngestSpeed
+from study.sections import Shards
 
 STUDIES_AT_A_TIME = 500
 ROOT = "1.2.826.0.1.3680043.8.498"

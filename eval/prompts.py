@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from study.errors import UserError
-from study.sections import Section
+from study.section import Section
 
 FOLDER = Path(__file__).parent / "benchmarks"
 """Where the benchmarks that come with the project are."""

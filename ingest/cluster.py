@@ -26,7 +26,7 @@ from ingest.cluster_security import warning_of
 from ingest.performance import Report, has_bokeh
 from ingest.watch import Watch
 from study.errors import UserError
-from study.sections import IngestSpeed
+from study.ingest_sections import IngestSpeed
 
 if TYPE_CHECKING:  # dask takes half a second to import: only who starts workers pays
     from distributed import Client, Future

@@ -20,8 +20,8 @@ from ingest.machine import THREADS
 from study import private
 from study.cluster_sections import Cluster, seconds
 from study.errors import UserError
+from study.ingest_sections import IngestSpeed
 from study.quantities import size_bytes
-from study.sections import IngestSpeed
 
 if TYPE_CHECKING:
     from dask_jobqueue.core import JobQueueCluster

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.cluster_security import security_of, warning_of
 from study.errors import UserError
-from study.sections import IngestSpeed
+from study.ingest_sections import IngestSpeed
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ingest import machine
 from ingest.cluster_security import security_of
 from study.errors import UserError
+from study.ingest_sections import IngestSpeed
 from study.quantities import size_bytes
-from study.sections import IngestSpeed
 
 if TYPE_CHECKING:
     from distributed import LocalCluster

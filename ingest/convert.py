@@ -29,8 +29,8 @@ from ingest.undecodable import rejection_of
 from ingest.volume import straighten
 from shards.writer import ShardWriter
 from study import private
+from study.ingest_sections import Grid, Intensity
 from study.records import Reason, Rejection, Scan, ScanPlan, Study
-from study.sections import Grid, Intensity
 
 OUTCOMES = "outcomes"
 """Folder of the run in which every shard's outcome is kept."""

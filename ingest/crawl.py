@@ -30,8 +30,8 @@ from ingest.unchanged import CrawlSettings, still_valid
 from ingest.volume_files import read_volume_header
 from shards.files import is_temporary
 from study.errors import UserError
+from study.ingest_sections import VolumeFiles
 from study.records import Instance, Reason, Rejection
-from study.sections import VolumeFiles
 
 FILES_PER_TASK = 256
 MAX_UNPACKED = 200 * 10**9

@@ -18,8 +18,8 @@ import numpy as np
 from ingest.geometry import normal_of
 from ingest.group import Grouping
 from study import private
+from study.ingest_sections import Columns
 from study.records import ScanPlan
-from study.sections import Columns
 
 REPORTS, LABELS = "reports", "labels"
 PLANES = ("sagittal", "coronal", "axial")

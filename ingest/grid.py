@@ -23,8 +23,8 @@ from ingest.slices import Slices
 from ingest.taps import Taps, fitted
 from ingest.turned import Turned
 from ingest.volume import Volume
+from study.ingest_sections import Grid, Intensity
 from study.records import Matrix, Scan, Vector
-from study.sections import Grid, Intensity
 
 SAME_SPACING = 1e-3
 """Relative: axes whose spacing differs by less are a tie, and a tie is axial."""

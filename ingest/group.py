@@ -20,8 +20,8 @@ from ingest.scanplan import plan_volume
 from ingest.selection import selected
 from ingest.split import Part, split, stack_of
 from ingest.stacks import Images, clusters, is_localizer
+from study.ingest_sections import Rules, Select
 from study.records import Instance, Reason, ScanPlan, Status
-from study.sections import Rules, Select
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ingest.slices import Slices
-from study.sections import Intensity
+from study.ingest_sections import Intensity
 
 DIGIT_BITS = 16
 """Bits that one pass of the selection counts by: 65,536 counters."""

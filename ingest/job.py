@@ -47,10 +47,10 @@ from study import private, pseudonyms
 from study.alone import alone_in
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
+from study.ingest_sections import Ingest
 from study.quantities import size_bytes
 from study.records import Instance
 from study.runlog import RunLog, provenance
-from study.sections import Ingest
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(stage, done, all); stages are "crawl", "deal" and "plan" (images dealt out,

@@ -23,9 +23,9 @@ from ingest.studies import group_studies
 from ingest.supervise import limits_of
 from study.alone import alone_in
 from study.errors import UserError
+from study.ingest_sections import Ingest
 from study.quantities import size_bytes
 from study.records import Instance
-from study.sections import Ingest
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(stage, done, all); stages are "crawl" and "volumes"."""

@@ -17,8 +17,8 @@ from ingest import deidentify, offline
 from ingest.group import Grouping
 from ingest.scrub import scrub
 from study import pseudonyms
+from study.ingest_sections import Ingest
 from study.records import Instance, Reason, Report, ScanPlan
-from study.sections import Ingest
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from ingest.reports import JoinCounts, labels_in, reports_in
 from ingest.runfolder import HANDOVER, discard_handover, discard_other_parts
 from study import private
 from study.config import Pipeline
-from study.sections import Ingest
+from study.ingest_sections import Ingest
 
 Progress = Callable[[str, int, int], None]
 Item = TypeVar("Item")

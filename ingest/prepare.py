@@ -26,8 +26,8 @@ from ingest.runfolder import HANDOVER, part_file
 from ingest.studies import Studies, group_studies
 from ingest.supervise import Limits, limits_of
 from study import private, pseudonyms
+from study.ingest_sections import Ingest
 from study.records import Instance
-from study.sections import Ingest
 
 TEXTS = pa.schema([("study_uid", pa.string()), ("value", pa.string())])
 """Of reports: their text; of labels: JSON."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from ingest.allowlist import is_label_name
 from study.errors import UserError
-from study.sections import Columns
+from study.ingest_sections import Columns
 
 csv.field_size_limit(1 << 26)
 CHUNK = 1 << 20

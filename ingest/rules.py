@@ -14,8 +14,8 @@ from collections.abc import Callable
 from ingest.slices import Slices
 from ingest.stacks import family_of
 from ingest.tags import IMAGE_CLASSES
+from study.ingest_sections import Rules
 from study.records import Instance, Reason, Rejection
-from study.sections import Rules
 
 MAP_WORDS = frozenset(
     [

@@ -16,8 +16,8 @@ from ingest.allowlist import acquisition_facts
 from ingest.geometry import Stack, is_shift, is_tilted, normal_of, shift_off_line
 from ingest.split import Part, stack_of
 from ingest.stacks import Images, family_of
+from study.ingest_sections import Rules
 from study.records import Instance, Reason, Rejection, ScanPlan, Slice, Vector
-from study.sections import Rules
 
 TAG_FRACTION = 0.1
 """SpacingBetweenSlices farther off the measured spacing than this is flagged."""

@@ -3,7 +3,7 @@
 In: an `Instance` and the settings. Out: None where it is wanted, else a `Rejection` NOT_SELECTED
 whose detail begins with the setting that said so. A criterion that is not set takes everything;
 what a header lacks does not match a criterion that is set. To add one: a field in
-`study.sections.Select`, a function here, and its place in `CRITERIA`.
+`study.ingest_sections.Select`, a function here, and its place in `CRITERIA`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from ingest.tags import IMAGE_CLASSES
 from ingest.values import completed_years
 from study.errors import UserError
+from study.ingest_sections import Select
 from study.records import Instance, Reason, Rejection
-from study.sections import Select
 
 
 def modality(instance: Instance, select: Select) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from ingest import ledger
 from ingest.group import Grouping, group_study
+from study.ingest_sections import Rules, Select
 from study.records import Instance, Reason, Status
-from study.sections import Rules, Select
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,9 @@ import psutil
 from ingest.child import DONE, NO_MEMORY, READY
 from ingest.spooled import Spooled
 from ingest.undecodable import UndecodableError
+from study.ingest_sections import IngestSpeed
 from study.quantities import size_bytes
 from study.records import Reason
-from study.sections import IngestSpeed
 
 Result = TypeVar("Result")
 

@@ -18,8 +18,8 @@ from ingest.place import MEMBER, Place, place_of
 from ingest.spool import limit_in
 from ingest.supervise import Limits
 from ingest.volume_files import is_current
+from study.ingest_sections import VolumeFiles
 from study.records import Instance, Reason
-from study.sections import VolumeFiles
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from ingest.compressed import (
 )
 from ingest.place import Place
 from ingest.undecodable import UndecodableError
+from study.ingest_sections import VolumeFiles
 from study.records import Instance, Reason, Rejection
-from study.sections import VolumeFiles
 
 SOP_CLASSES = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4"}
 """Image Storage classes: they tell the rest of the code which family a volume belongs to."""

@@ -23,11 +23,11 @@ from shards.store import store_at
 from study import private
 from study.alone import alone_in
 from study.errors import EXIT_REJECTED, UserError
+from study.ingest_sections import Intensity
 from study.progress import Bars
 from study.pseudonyms import project_key
 from study.quantities import size_bytes
 from study.records import FAILURE_REASONS
-from study.sections import Intensity
 
 FAILURES = {str(reason) for reason in FAILURE_REASONS}
 

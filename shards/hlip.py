@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from study.ingest_sections import Intensity
 from study.records import Matrix, Reason, Rejection, Scan, Vector
-from study.sections import Intensity
 
 FILES = {"img.pt": "", "img_brain.pt": "brain", "img_blood.pt": "blood", "img_bone.pt": "bone"}
 """Files of a scan's folder -> window that the file's name tells."""

@@ -20,7 +20,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from study.errors import UserError
-from study.sections import Eval, Ingest, Section, Shards, Train
+from study.ingest_sections import Ingest
+from study.section import Section
+from study.sections import Eval, Shards, Train
 
 KeyPath = tuple[str, ...]
 

@@ -21,7 +21,8 @@ from pydicom.uid import EnhancedMRImageStorage
 from ingest import identity
 from ingest.job import JobResult, ingest
 from study.config import Pipeline
-from study.sections import Grid, Ingest, IngestSpeed, Select, Shards
+from study.ingest_sections import Grid, Ingest, IngestSpeed, Select
+from study.sections import Shards
 
 STUDY = "1.2.826.0.1.99.555"
 SLICES = 4

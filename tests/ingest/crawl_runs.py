@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+import pytest
 from dicom_files import make_series, save
 
 from ingest import table
@@ -47,6 +50,20 @@ class Run:
         table.write(file, rows)
         assert table.read(file) == rows
         return rows
+
+
+@contextmanager
+def no_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """/dev/full stands for what archives unpack to: every flush fails with ENOSPC."""
+    really = os.fdopen
+
+    def full(descriptor: int, mode: str) -> object:
+        os.close(descriptor)
+        return really(os.open("/dev/full", os.O_RDWR), mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ingest.spool.os.fdopen", full)
+        yield
 
 
 def tree(folder: Path, count: int = 5) -> Path:

@@ -11,8 +11,9 @@ from dicom_files import make_series, save
 from ingest import assign
 from ingest.job import JobResult, ingest
 from study.config import Pipeline
+from study.ingest_sections import Columns, Grid, Ingest, IngestSpeed
 from study.private import private_folder, write_text
-from study.sections import Columns, Grid, Ingest, IngestSpeed, Shards
+from study.sections import Shards
 
 
 def write_study(folder: Path, number: int, num_series: int = 2, seed: int = 0) -> None:

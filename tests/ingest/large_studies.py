@@ -28,8 +28,8 @@ from ingest.convert import convert_study
 from ingest.group import group_study
 from ingest.header import read_header
 from ingest.plan import StudyTask
+from study.ingest_sections import Grid, Intensity, Rules, Select
 from study.records import ScanPlan, Slice, Study
-from study.sections import Grid, Intensity, Rules, Select
 
 SIDE = 512
 FILES = 8

@@ -7,8 +7,8 @@ from typing import Any
 
 from ingest import ledger
 from ingest.group import Grouping, group_study
+from study.ingest_sections import Rules, Select
 from study.records import Instance
-from study.sections import Rules, Select
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)

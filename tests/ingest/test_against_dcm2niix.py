@@ -19,7 +19,7 @@ from ingest import native
 from ingest.crawl import crawl
 from ingest.group import group_study
 from ingest.pixels import read_volume
-from study.sections import Rules, Select
+from study.ingest_sections import Rules, Select
 
 dcm2niix = pytest.importorskip("dcm2niix")
 

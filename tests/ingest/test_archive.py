@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from crawl_runs import no_room
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_archives import (
@@ -262,16 +263,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(
     file, out = tmp_path / "a.tgz", tmp_path / "out"
     file.write_bytes(FORMS["tgz"]({"a": noise(100_000)}))
     out.mkdir()
-    really = os.fdopen
-
-    def full(descriptor: int, mode: str) -> object:
-        os.close(descriptor)
-        return really(os.open("/dev/full", os.O_RDWR), mode)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("ingest.spool.os.fdopen", full)
-        with pytest.raises(CannotUnpackError, match="No space left"):
-            archive.unpack((str(file), "gzip"), str(out), MANY)
+    with no_room(monkeypatch), pytest.raises(CannotUnpackError, match="No space left"):
+        archive.unpack((str(file), "gzip"), str(out), MANY)
     assert list(out.iterdir()) == []
     assert archive.unpack((str(file), "gzip"), str(out), MANY) is None
 

@@ -23,7 +23,7 @@ from shards.catalog import read_info
 from shards.croissant import Beside
 from shards.store import store_at
 from study.errors import UserError
-from study.sections import Columns
+from study.ingest_sections import Columns
 
 PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 

@@ -10,7 +10,7 @@ import pytest
 
 from ingest.cluster import Workers
 from study.errors import UserError
-from study.sections import IngestSpeed
+from study.ingest_sections import IngestSpeed
 
 
 def memory_setting(what: str) -> object:

@@ -21,7 +21,7 @@ from ingest.cluster_jobqueue import LEAST_MARGIN_S, MOST_MARGIN_S, Queue, lifeti
 from ingest.job import ingest
 from study.cluster_sections import LEAST_WALLTIME_S, Cluster, Tls, seconds
 from study.errors import UserError
-from study.sections import IngestSpeed
+from study.ingest_sections import IngestSpeed
 
 SBATCH = """#!{bash}
 # Run the script here, now, and say what sbatch says.

@@ -19,7 +19,7 @@ from ingest.cluster import Workers
 from ingest.worker_setup import differences, versions
 from study.cluster_sections import Tls
 from study.errors import UserError
-from study.sections import IngestSpeed
+from study.ingest_sections import IngestSpeed
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ from ingest.cluster_local import _chosen, room
 from ingest.cluster_security import is_local, security_of, warning_of
 from study.cluster_sections import Cluster, Tls
 from study.errors import UserError
-from study.sections import IngestSpeed
+from study.ingest_sections import IngestSpeed
 
 
 @given(st.integers(0, 100), st.integers(1, 10**10), st.integers(1, 100), st.integers(100, 10**12))

@@ -17,7 +17,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from crawl_runs import PACKERS, Run, everything, facts, pack_tar, pack_zip, tree
+from crawl_runs import PACKERS, Run, everything, facts, no_room, pack_tar, pack_zip, tree
 from dicom_files import make_series, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -220,16 +220,11 @@ def test_a_member_and_a_file_of_one_path(tmp_path: Path) -> None:
 def test_a_full_disk_is_the_users_to_solve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(tmp_path)
     pack_zip(tree(tmp_path / "loose"), run.source / "a.zip")
-    really = os.fdopen
-
-    def full(descriptor: int, mode: str) -> object:
-        os.close(descriptor)
-        return really(os.open("/dev/full", os.O_RDWR), mode)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("ingest.spool.os.fdopen", full)
-        with pytest.raises(UserError, match=r"run/unpacked: No space left on device; make room"):
-            run.crawl()
+    with (
+        no_room(monkeypatch),
+        pytest.raises(UserError, match=r"run/unpacked: No space left on device; make room"),
+    ):
+        run.crawl()
     assert list((run.run / "unpacked").iterdir()) == []
     assert len(run.crawl()) == 7
 

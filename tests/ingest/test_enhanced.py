@@ -17,8 +17,8 @@ from ingest.geometry import native_affine
 from ingest.group import Grouping, group_study
 from ingest.header import read_header
 from ingest.pixels import read_volume
+from study.ingest_sections import Rules, Select
 from study.records import Instance, Reason, ScanPlan
-from study.sections import Rules, Select
 
 RNG = np.random.default_rng(1)
 ALL = Rules(max_volumes_per_series=1000)

@@ -14,8 +14,8 @@ from torch.nn.functional import interpolate, pad
 
 from ingest.grid import to_grid
 from ingest.volume import Volume
+from study.ingest_sections import Grid, Intensity
 from study.records import Matrix
-from study.sections import Grid, Intensity
 
 FULL_RANGE = Intensity(mr_percentiles=(0.0, 100.0))
 RPI: Matrix = (

@@ -13,8 +13,8 @@ from made_instances import AXIAL, CT, group, image, reasons, series, volumes
 
 from ingest import ledger
 from ingest.group import evenly, group_study
+from study.ingest_sections import Rules, Select
 from study.records import Instance, Reason, Status
-from study.sections import Rules, Select
 
 
 def test_slices_in_any_order_are_one_volume() -> None:

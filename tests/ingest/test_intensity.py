@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from ingest.intensity import Window, as_numbers, percentiles, value_range, windows_of
-from study.sections import Intensity
+from study.ingest_sections import Intensity
 
 DTYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "f2", "f4", "f8", ">i2", ">f4"]
 PERCENTS = st.lists(st.floats(0, 100), min_size=1, max_size=3)

@@ -19,7 +19,7 @@ from job_runs import fingerprints, pipeline, places, run, write_key, write_repor
 from ingest import job, ledger
 from shards.reader import Dataset
 from study.errors import UserError
-from study.sections import Grid
+from study.ingest_sections import Grid
 
 
 @pytest.fixture

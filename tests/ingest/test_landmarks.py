@@ -25,8 +25,8 @@ from ingest.group import group_study
 from ingest.header import read_header
 from ingest.pixels import read_volume
 from ingest.volume import Volume, straighten
+from study.ingest_sections import Grid, Intensity, Rules, Select
 from study.records import Scan, ScanPlan
-from study.sections import Grid, Intensity, Rules, Select
 
 NEAR_MM = 0.05
 FULL_RANGE = Intensity(mr_percentiles=(0.0, 100.0))

@@ -17,8 +17,8 @@ from ingest.crawl import MAX_UNPACKED, settings_of
 from ingest.source_files import all_files, walk
 from ingest.supervise import USUAL_LIMITS
 from study.errors import UserError
+from study.ingest_sections import VolumeFiles
 from study.records import Instance
-from study.sections import VolumeFiles
 
 NAMES = st.text("ab.!- z", min_size=1, max_size=3).filter(lambda name: set(name) != {"."})
 

@@ -32,8 +32,8 @@ from ingest.supervise import Limits, Supervised
 from ingest.turned import Turned
 from ingest.undecodable import UndecodableError, rejection_of
 from ingest.volume import straighten
+from study.ingest_sections import Grid, Intensity
 from study.records import Reason, ScanPlan, Slice
-from study.sections import Grid, Intensity
 
 MOST_BYTES = 2 * 10**9
 """What a worker with its decoding process may have resident."""

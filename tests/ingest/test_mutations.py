@@ -19,8 +19,8 @@ from ingest.pixels import digests, read_volume
 from ingest.place import Place
 from ingest.supervise import Limits, Supervised
 from ingest.undecodable import UndecodableError
+from study.ingest_sections import Rules, Select
 from study.records import Instance, Rejection, Status
-from study.sections import Rules, Select
 
 LIMITS = Limits(cpu_s=1, memory_bytes=6 << 30, wall_s=300)
 BLOCK = 100

@@ -12,8 +12,8 @@ import pytest
 from ingest.place import Place
 from ingest.undecodable import UndecodableError
 from ingest.volume_files import read_volume_header, read_voxels
+from study.ingest_sections import VolumeFiles
 from study.records import Instance, Reason
-from study.sections import VolumeFiles
 
 MR = VolumeFiles()
 

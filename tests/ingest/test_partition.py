@@ -17,8 +17,8 @@ from ingest import ledger, partition, planning, taskstore
 from ingest.cluster import Workers
 from ingest.table import batches, instances_of, num_rows, read
 from study import pseudonyms
+from study.ingest_sections import IngestSpeed
 from study.pseudonyms import pseudonym
-from study.sections import IngestSpeed
 
 KEY = bytes(range(32))
 

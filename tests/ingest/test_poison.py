@@ -25,8 +25,8 @@ from ingest.plan import StudyTask
 from ingest.poison import each_alone
 from ingest.supervise import USUAL_LIMITS
 from study.errors import UserError
+from study.ingest_sections import Grid, IngestSpeed, Intensity, Rules, Select
 from study.records import Reason, Rejection, Study
-from study.sections import Grid, IngestSpeed, Intensity, Rules, Select
 
 SHARDS = [("a", "b"), ("c", "kills", "d", "crashes", "endless", "e"), ("large", "f")]
 """Of studies; the third ends a worker for want of memory, and has enough on its own."""

@@ -18,8 +18,8 @@ from ingest.crawl import crawl
 from ingest.group import Grouping, group_study
 from ingest.ledger import LedgerRow
 from ingest.pixels import read_volume
+from study.ingest_sections import Rules, Select
 from study.records import Instance, Reason, ScanPlan, Status
-from study.sections import Rules, Select
 
 ALL_VOLUMES = Rules(max_volumes_per_series=1000)
 

@@ -7,7 +7,7 @@ import pytest
 from ingest import reports
 from ingest.reports import encoding_of, join_counts, labels_in, reports_in
 from study.errors import UserError
-from study.sections import Columns
+from study.ingest_sections import Columns
 
 COLUMNS = Columns()
 

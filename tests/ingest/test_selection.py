@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from ingest.selection import selected, with_lists
 from study.config import load_pipeline
 from study.errors import UserError
+from study.ingest_sections import Select
 from study.records import Instance, Reason
-from study.sections import Select
 
 FULL = Instance(
     "/data/1",

@@ -18,7 +18,7 @@ import nibabel
 import numpy as np
 import pytest
 import zstandard
-from crawl_runs import HERE, Run, facts
+from crawl_runs import HERE, Run, facts, no_room
 from dicom_files import make_series, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -344,16 +344,11 @@ def test_compressed_members_of_archives(tmp_path: Path, form: str, reads: list[s
 def test_a_full_disk_is_the_users_to_solve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(tmp_path)
     packed_series(run.source)
-    really = os.fdopen
-
-    def full(descriptor: int, mode: str) -> object:
-        os.close(descriptor)
-        return really(os.open("/dev/full", os.O_RDWR), mode)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("ingest.spool.os.fdopen", full)
-        with pytest.raises(UserError, match=r"run/unpacked: No space left on device; make room"):
-            run.crawl()
+    with (
+        no_room(monkeypatch),
+        pytest.raises(UserError, match=r"run/unpacked: No space left on device; make room"),
+    ):
+        run.crawl()
     assert spools(run) == []
     assert [row.reason for row in run.crawl()] == [None] * 4
 

@@ -12,8 +12,8 @@ from made_instances import CORONAL, SAGITTAL, group, image, reasons, series, vol
 
 from ingest import ledger
 from ingest.group import Grouping, group_study
+from study.ingest_sections import Rules, Select
 from study.records import Instance, Status
-from study.sections import Rules, Select
 
 CT = {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2", "modality": "CT"}
 

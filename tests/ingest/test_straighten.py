@@ -18,8 +18,8 @@ from ingest.header import read_header
 from ingest.pixels import read_volume
 from ingest.rescale import AIR_HU
 from ingest.volume import Volume, even_count, straighten
+from study.ingest_sections import Rules, Select
 from study.records import ScanPlan, Slice
-from study.sections import Rules, Select
 
 DTYPES = ["i2", "u2", "i4", "f4"]
 

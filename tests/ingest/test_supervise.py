@@ -23,8 +23,8 @@ from ingest.header import read_header
 from ingest.plan import StudyTask
 from ingest.supervise import KEPT_MEMORY, Limits, Supervised, _Child, child_of_thread
 from ingest.undecodable import UndecodableError
+from study.ingest_sections import Grid, Intensity, Rules, Select
 from study.records import Reason, Study
-from study.sections import Grid, Intensity, Rules, Select
 
 LIMITS = Limits(cpu_s=10, memory_bytes=1 << 30, wall_s=120)
 BRIEF = Limits(cpu_s=0.5, memory_bytes=1 << 30, wall_s=120)

@@ -16,8 +16,8 @@ from dicom_files import make_series, save
 from ingest import table
 from ingest.header import broken_header
 from ingest.place import Place
+from study.ingest_sections import VolumeFiles
 from study.records import Instance, Reason, Rejection
-from study.sections import VolumeFiles
 
 
 def test_nothing_is_read_twice(tmp_path: Path, reads: list[str]) -> None:

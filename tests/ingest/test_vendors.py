@@ -10,8 +10,8 @@ from made_series import Private, times
 
 from ingest.group import Grouping, group_study
 from ingest.header import read_header
+from study.ingest_sections import Rules, Select
 from study.records import Reason, Status
-from study.sections import Rules, Select
 
 GE = "GE MEDICAL SYSTEMS"
 

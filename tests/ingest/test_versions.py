@@ -14,7 +14,7 @@ from ingest import versions
 from shards.reader import Dataset
 from study.config import Pipeline
 from study.errors import UserError
-from study.sections import Grid
+from study.ingest_sections import Grid
 
 
 def test_the_command_says_where_the_version_is(

@@ -14,8 +14,8 @@ from ingest.header import read_header
 from ingest.pixels import read_volume
 from ingest.undecodable import UndecodableError
 from ingest.volume import Volume, straighten
+from study.ingest_sections import Grid, Intensity, Rules, Select
 from study.records import Reason, ScanPlan
-from study.sections import Grid, Intensity, Rules, Select
 
 NATIVE = Grid(depth=16, resize=32, size=32, depth_interpolation="linear")
 MR_FULL_RANGE = Intensity(mr_percentiles=(0.0, 100.0))

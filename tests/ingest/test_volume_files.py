@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ingest.place import Place
 from ingest.undecodable import UndecodableError
 from ingest.volume_files import is_current, read_volume_header, read_voxels
+from study.ingest_sections import VolumeFiles
 from study.records import Instance, Reason
-from study.sections import VolumeFiles
 
 MR = VolumeFiles()
 CT = VolumeFiles(modality="CT")

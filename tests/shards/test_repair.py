@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from damage import Damage, damages, overlap, payloads
+from fatal import environment
 from hypothesis import HealthCheck, given, settings
 from made_studies import key_of, make_dataset, study_of
 from test_verify import FILES, SOAK
@@ -271,29 +271,16 @@ def test_the_command(dataset: Path) -> None:
 
 
 KILLED = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
+from fatal import die_at
 from shards.repair import repair
-
-def run(folder, fatal):
-    "Repair, and be killed before the call number `fatal` to the file system."
-    calls = 0
-    def counted(real):
-        def call(*args, **options):
-            nonlocal calls
-            if calls == fatal:
-                os.kill(os.getpid(), signal.SIGKILL)
-            calls += 1
-            return real(*args, **options)
-        return call
-    os.fsync, Path.replace = counted(os.fsync), counted(Path.replace)
-    Path.unlink = counted(Path.unlink)
-    repair(folder)
 
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     child = os.fork()
     if not child:
-        run(folder, int(folder.name))
+        die_at(int(folder.name))
+        repair(folder)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     print(folder.name, os.WIFSIGNALED(status))
@@ -343,8 +330,3 @@ def essence(folder: Path) -> dict[str, bytes]:
         for name, data in contents(folder).items()
         if not name.endswith(("_stats.json", ".txt"))
     }
-
-
-def environment() -> dict[str, str]:
-    here = Path(__file__).resolve()
-    return {**os.environ, "PYTHONPATH": f"{here.parents[2]}{os.pathsep}{here.parent}"}

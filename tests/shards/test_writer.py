@@ -17,6 +17,7 @@ import plain_index
 import pyarrow.parquet as pq
 import pytest
 import webdataset
+from fatal import environment
 from hypothesis import HealthCheck, given, settings
 from made_studies import key_of, make_dataset, studies, study_of, write_shard
 
@@ -186,32 +187,18 @@ def test_half_shards_are_not_committed_and_are_discarded(tmp_path: Path) -> None
 
 
 KILLED = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
+from fatal import die_at
 from made_studies import study_of
-from shards import files
 from shards.writer import ShardWriter
-
-def run(dataset, fatal):
-    "Write shard 0, and be killed before the call number `fatal` to the file system."
-    calls = 0
-    def counted(real):
-        def call(*args, **options):
-            nonlocal calls
-            if calls == fatal:
-                os.kill(os.getpid(), signal.SIGKILL)
-            calls += 1
-            return real(*args, **options)
-        return call
-    os.fsync, Path.replace = counted(os.fsync), counted(Path.replace)
-    Path.unlink = counted(Path.unlink)
-    with ShardWriter(dataset, 0, "none", content="new") as writer:
-        writer.add(study_of(1))
 
 for fatal in range(13):
     child = os.fork()
     if not child:
-        run(Path(sys.argv[1]) / str(fatal), fatal)
+        die_at(fatal)
+        with ShardWriter(Path(sys.argv[1]) / str(fatal), 0, "none", content="new") as writer:
+            writer.add(study_of(1))
         os._exit(0)
     os.waitpid(child, 0)
 """
@@ -393,8 +380,3 @@ def test_replacing_a_shard_closes_the_dataset_until_it_is_finished_again(tmp_pat
     write_shard(tmp_path, 1, range(9, 12))
     with pytest.raises(UserError):
         Dataset.open(tmp_path)
-
-
-def environment() -> dict[str, str]:
-    here = Path(__file__).resolve()
-    return {**os.environ, "PYTHONPATH": f"{here.parents[2]}{os.pathsep}{here.parent}"}
