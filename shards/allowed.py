@@ -287,8 +287,8 @@ DATASET: dict[str, Rule] = {
     "files.*": HEX,
     "sha256": HEX,
 }
-"""`dataset.json` but its settings, whose fields are those of `study.ingest_sections` (what is free text in
-them is replaced by a keyed hash before it comes here)."""
+"""`dataset.json` but its settings, whose fields are those of `study.ingest_sections` and
+`study.sections` (what is free text in them is replaced by a keyed hash before it comes here)."""
 
 SETTING = Pattern(r"(?!.*\d{5})[A-Za-z0-9][A-Za-z0-9 _.+-]{0,39}|keyed:[0-9a-f]{32}|")
 """A name or a word of the settings."""
