@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.sequence import Sequence
@@ -99,9 +100,31 @@ def read(stream: BinaryIO, size: int) -> SlowHeader | None:
         dataset = read_dataset(stream, False, True, stop_when=_at_pixels)
     else:
         stream.seek(0)
-        dataset = read_partial(stream, _at_pixels, force=True)
+        try:
+            dataset = read_partial(stream, _at_pixels, force=True)
+        except struct.error:  # of the length of an element: the file ends within it
+            raise Truncated("ends within an element") from None
+        _check_end(dataset, stream, size)
         meta = getattr(dataset, "file_meta", FileMetaDataset())
     return SlowHeader(dataset, meta, stream, size)
+
+
+def _check_end(dataset: Dataset, stream: BinaryIO, size: int) -> None:
+    """Raise Truncated where the file ends within an element: pydicom takes that for the end of the
+    data set."""
+    if stream.tell() < size or not dataset:
+        return
+    last = max(dataset.values(), key=_place)
+    if isinstance(last, RawDataElement) and last.length != UNDEFINED:
+        end = last.value_tell + last.length
+        stream.seek(min(end, size))
+        if end > size or stream.read().strip(b"\0"):
+            raise Truncated("ends within an element")
+
+
+def _place(element: RawDataElement | DataElement) -> int:
+    raw = isinstance(element, RawDataElement)
+    return (element.value_tell if raw else element.file_tell) or 0
 
 
 def start_of(stream: BinaryIO) -> int | None:

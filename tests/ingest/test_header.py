@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_headers import ENHANCED_MR, MR, Elements, Style, encoded, identified, part10
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from ingest import header, limits
@@ -64,6 +65,21 @@ def test_missing_pixel_bytes_are_a_truncation(tmp_path: Path) -> None:
     [row] = read_header(str(path))
     assert row.reason is Reason.TRUNCATED
     assert "10 bytes" in row.detail
+
+
+def test_cut_anywhere_it_is_truncated_but_between_two_elements(tmp_path: Path) -> None:
+    content = save([make_slice(EchoTime=12.5)], tmp_path)[0].read_bytes()
+    whole = pydicom.dcmread(io.BytesIO(content))
+    items = [whole.get_item(tag) for tag in sorted(whole.keys())]
+    ends = {item.value_tell + item.length for item in items if isinstance(item, RawDataElement)}
+    start = items[0].value_tell + items[0].length  # with less there is nothing to go by
+    between = []
+    for cut in range(start, len(content)):
+        [row] = rows_of(content[:cut], tmp_path)
+        if row.reason is not Reason.TRUNCATED:
+            between.append(cut)
+    assert set(between) <= ends
+    assert len(between) > 10
 
 
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
@@ -179,7 +195,7 @@ def test_lengths_beyond_the_file(tmp_path: Path) -> None:
         whole = part10(identified(MR), Style(explicit=True))
         lying = struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, b"UT", 0, 0xFFFFFFF0)
         rows = rows_of(whole[:-76] + lying + whole[-76:], tmp_path)
-        assert [row.has_pixels for row in rows] == [False]
+        assert [row.reason for row in rows] == [Reason.TRUNCATED]
 
 
 def test_a_number_of_frames_beyond_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
