@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.sequence import Sequence
@@ -114,17 +114,15 @@ def _check_end(dataset: Dataset, stream: BinaryIO, size: int) -> None:
     data set."""
     if stream.tell() < size or not dataset:
         return
-    last = max(dataset.values(), key=_place)
+    items = list(dataset.values())  # in the order of reading, but one that comes again
+    last, raw = items[-1], [item for item in items if isinstance(item, RawDataElement)]
     if isinstance(last, RawDataElement) and last.length != UNDEFINED:
+        if last is not max(raw, key=lambda item: item.value_tell):
+            return
         end = last.value_tell + last.length
         stream.seek(min(end, size))
         if end > size or stream.read().strip(b"\0"):
             raise Truncated("ends within an element")
-
-
-def _place(element: RawDataElement | DataElement) -> int:
-    raw = isinstance(element, RawDataElement)
-    return (element.value_tell if raw else element.file_tell) or 0
 
 
 def start_of(stream: BinaryIO) -> int | None:
