@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from made_studies import key_of, make_dataset, study_of, write_shard
 from typer.testing import CliRunner
 
-from shards import index, pieces, seal
+from shards import index, pieces, seal, tar
 from shards.catalog import finish_dataset
 from shards.cli import app
 from shards.problem import Part, Problem
