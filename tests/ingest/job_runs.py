@@ -16,10 +16,16 @@ from study.private import private_folder, write_text
 from study.sections import Shards
 
 
-def write_study(folder: Path, number: int, num_series: int = 2, seed: int = 0) -> None:
+def write_study(
+    folder: Path,
+    number: int,
+    num_series: int = 2,
+    seed: int = 0,
+    shape: tuple[int, int, int] = (6, 16, 16),
+) -> None:
     rng = np.random.default_rng((seed, number))
     for series in range(num_series):
-        voxels = rng.integers(0, 500, (6, 16, 16))
+        voxels = rng.integers(0, 500, shape)
         datasets = make_series(
             voxels,
             StudyInstanceUID=f"1.2.{number}",
