@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.allowlist import is_label_name
+from ingest.report_text import decode as decode
 from study.errors import UserError
 from study.ingest_sections import Columns
 
