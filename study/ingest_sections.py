@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from study.cluster_sections import Cluster, Tls
+from study.llm_sections import Summarizer
 from study.quantities import Age, Day, Fraction, Length, Positive, Size, size_bytes
 from study.section import Section
 
@@ -250,6 +251,9 @@ class Ingest(Section):
     max_unpacked: Size = "200GB"
     """Bytes that one compressed archive or file may unpack to (into the run folder's `unpacked`); a
     larger one is TOO_LARGE."""
+    summarizers: tuple[Summarizer, ...] = ()
+    """Language models that turn reports into sentences, each a variant of its own beside `offline`.
+    """
     without_report: Literal["keep", "reject"] = "keep"
     """What becomes of a study that has no report: kept (without sentences), or rejected as
     NO_REPORT."""
@@ -268,6 +272,14 @@ class Ingest(Section):
         if self.valid_fraction + self.test_fraction > 1:
             raise ValueError("valid_fraction and test_fraction add up to more than 1")
         return self
+
+    @field_validator("summarizers")
+    @classmethod
+    def _differ(cls, summarizers: tuple[Summarizer, ...]) -> tuple[Summarizer, ...]:
+        names = [summarizer.variant for summarizer in summarizers]
+        if len(names) > len(set(names)):
+            raise ValueError(f"two summarizers of one variant: {', '.join(sorted(names))}")
+        return summarizers
 
     @field_validator("source", mode="before")
     @classmethod
