@@ -24,6 +24,7 @@ import typer.exceptions
 from rich.console import Console
 
 import ingest.cli
+import ingest.live
 import shards.cli
 from study.config import Pipeline, default_file, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, EXIT_RESUMABLE, EXIT_USER, UserError
@@ -40,12 +41,7 @@ USER_ERRNOS = {
 """Errors of the system that the user must see to: no room, no right, another thing there; a disk
 that fails, processes that cannot start."""
 
-INGEST_BARS = {
-    "crawl": "ingest: headers",
-    "deal": "ingest: dealing out",
-    "plan": "ingest: grouping",
-    "shards": "ingest: studies",
-}
+INGEST_BARS = {stage: f"ingest: {title}" for stage, title in ingest.live.STAGES.items()}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -219,7 +215,7 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
     from ingest.job import ingest
 
     with Bars(console, INGEST_BARS) as bars:
-        result = ingest(pipeline, bars)
+        result = ingest(pipeline, bars, bars.show)
     sums, info = result.sums, result.info
     if result.nothing_to_do:
         console.print(

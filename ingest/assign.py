@@ -96,8 +96,10 @@ def assign(
     done: Mapping[int, str],
     studies_per_shard: int,
     settings_fingerprint: str,
+    again: np.ndarray | None = None,
 ) -> Assignment:
-    """Places of all studies, given by their keys (sorted, each once) and digests.
+    """Places of all studies, given by their keys (sorted, each once) and digests; those of `again`
+    that are committed get new ones, though nothing about them changed.
 
     `before` is the book of the last run, `done` maps the committed shards to their content. A shard
     that was planned and not written yet is written with those of its studies that are there now, as
@@ -117,7 +119,9 @@ def assign(
         state[rows] = _state(done.get(shard), content, all_there)
     is_open = state == OPEN
     kept = ~is_open | (is_last & is_there)
-    is_held = is_last & is_there & (is_open | ((state == SETTLED) & (old == now)))
+    is_again = np.isin(before.keys, [] if again is None else again)
+    is_good = (state == SETTLED) & (old == now) & ~is_again
+    is_held = is_last & is_there & (is_open | is_good)
     is_fresh = ~np.isin(keys, before.keys[is_held])
     start = max(int(before.shards[kept].max(initial=-1)), *done, -1) + 1
     places = Places(

@@ -6,15 +6,17 @@ In: a pipeline's name, or folders. Out: tables for people, or JSON.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from ingest import explain as explanation
-from ingest import ledger, native_job, table
+from ingest import ledger, live, native_job, table
 from ingest.runfolder import read_plans
 from study.config import Pipeline, default_file, ingest_settings, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, UserError
@@ -57,12 +59,78 @@ def status(
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:
-    """Sums of the ledger: images by status and by reason."""
-    sums = ledger.sums_in(_ledger_file(load_pipeline(config or default_file(), name, overrides)))
+    """How far it is, while it runs; and the sums of the ledger: images by status and by reason."""
+    pipeline = load_pipeline(config or default_file(), name, overrides)
+    run = Path(pipeline.run)
+    now = live.last_seen(run)
+    sums = None if now and not (run / "ledger.parquet").exists() else _sums(pipeline)
     if as_json:
-        typer.echo(json.dumps(sums.as_json()))
+        typer.echo(json.dumps({**(sums.as_json() if sums else {}), "job": now}))
         return
-    _print_sums(sums)
+    if now:
+        _print_job(name, now)
+    if sums:
+        _print_sums(sums)
+
+
+def _sums(pipeline: Pipeline) -> ledger.LedgerSums:
+    return ledger.sums_in(_ledger_file(pipeline))
+
+
+def _print_job(name: str, facts: dict[str, Any]) -> None:
+    """What a job is at, or where it was killed."""
+    stage = live.STAGES.get(facts["stage"], facts["stage"])
+    done = f"{stage}: {facts['done']:,} of {facts['total']:,}"
+    if facts["rate_per_s"]:
+        left = timedelta(seconds=facts["seconds_left"])
+        done += f", {facts['rate_per_s']:,.3g}/s, {left} left"
+    if facts["is_running"]:
+        typer.echo(f"{name} is running. {done}")
+    else:
+        ago = timedelta(seconds=facts["seen_s_ago"])
+        typer.echo(f"{name} was killed {ago} ago; the same command goes on. It was at {done}")
+    if below := live.table_of(facts):
+        Console().print(below)
+
+
+@app.command("retry")
+def retry_command(
+    name: Name,
+    config: ConfigFile = None,
+    overrides: Overrides = [],
+    as_json: AsJson = False,
+) -> None:
+    """Try again what failed, perhaps with larger limits: --set ingest.speed.decode_memory=12GB.
+    What can be read now goes into new shards; the others stay as they are. Exit code 3: some still
+    fail."""
+    from ingest.retry import retry
+
+    pipeline = load_pipeline(config or default_file(), name, overrides)
+    titles = {stage: f"ingest: {title}" for stage, title in live.STAGES.items()}
+    with Bars(Console(stderr=True, quiet=as_json), titles) as bars:
+        tried = retry(pipeline, bars, bars.show)
+    facts = tried.as_json()
+    if as_json:
+        typer.echo(json.dumps(facts))
+    else:
+        for line in _said(facts):
+            typer.echo(line)
+    raise typer.Exit(EXIT_REJECTED if tried.is_failing else EXIT_DONE)
+
+
+def _said(facts: dict[str, Any]) -> Iterator[str]:
+    stayed = ", ".join(f"{count:,} {reason}" for reason, count in facts["as_before"].items())
+    yield (
+        f"{facts['tried']:,} studies with failures tried: {facts['better']:,} give something else "
+        f"now" + (f"; as before: {stayed}" if stayed else "")
+    )
+    if facts["found"]:
+        yield f"{facts['found']:,} studies came to light of files that could not be read before"
+    if facts["shards_written"]:
+        written, studies = facts["shards_written"], facts["studies"]
+        yield f"shards written: {written:,}; the dataset has {studies:,} studies"
+    else:
+        yield "no shard had to be written"
 
 
 def _print_sums(sums: ledger.LedgerSums) -> None:

@@ -106,6 +106,11 @@ class Workers:
         return max(there, asked) or room(speed).workers
 
     @property
+    def memory_limit(self) -> str:
+        """Of one worker, as configured."""
+        return self._speed.memory_limit
+
+    @property
     def peak_bytes(self) -> int:
         """Most that one worker was seen to take so far."""
         return self._watch.peak_bytes if self._watch else 0

@@ -10,15 +10,16 @@ records of the shards are the only book of what is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from rich.console import RenderableType
 
 from ingest import assign, ledger, table
 from ingest.allowlist import public_settings
@@ -26,6 +27,7 @@ from ingest.assign import ShardTask
 from ingest.cluster import Workers
 from ingest.convert import OUTCOMES, ShardOutcome, convert_shard
 from ingest.crawl import settings_of
+from ingest.live import Live
 from ingest.long_crawl import Crawled, crawl_in_chunks
 from ingest.planning import Grouped, check_tables, group_all, tried
 from ingest.refusals import (
@@ -55,6 +57,27 @@ from study.runlog import RunLog, provenance
 Progress = Callable[[str, int, int], None]
 """Called as progress(stage, done, all); stages are "crawl", "deal" and "plan" (images dealt out,
 and parts of them grouped, where there are several), and "shards"."""
+Show = Callable[[Callable[[], RenderableType | None]], None]
+"""Takes what is to stand below the progress, which may be asked for at any time."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which studies get a sample now: one for each of `Grouped.keys`."""
+
+    is_wanted: np.ndarray
+    """The others are left as they are."""
+    is_again: np.ndarray
+    """To be made anew although nothing about them changed."""
+
+
+class Choose(Protocol):
+    """Says which studies get a sample, once all are grouped, and their places in earlier runs and
+    the content of the committed shards are known."""
+
+    def __call__(
+        self, grouped: Grouped, before: assign.Places, done: Mapping[int, str], workers: Workers
+    ) -> Choice: ...
 
 
 @dataclass(frozen=True)
@@ -73,21 +96,32 @@ class JobResult:
         return self.shards_written == 0
 
 
-def ingest(pipeline: Pipeline, progress: Progress) -> JobResult:
+def unseen(_below: Callable[[], RenderableType | None]) -> None:
+    """A `Show` for jobs that nobody watches."""
+
+
+def ingest(pipeline: Pipeline, progress: Progress, show: Show = unseen) -> JobResult:
     """Ingest the source of a pipeline into its dataset.
 
     Raises UserError: no source, broken tables, no DICOM in it, a dataset made with other settings
     or another key, another process at work in the run folder, no room to write.
     """
-    with prepared(pipeline, progress) as ready:
-        pipeline, work, workers, log = ready.pipeline, ready.work, ready.workers, ready.log
-        settled_ledger(pipeline, work, workers)
-        written = _convert(pipeline, work, workers, progress, log)
-        return _finish(pipeline, work, ready.key, ready.public, workers, written, log)
+    with prepared(pipeline, progress, show) as ready:
+        return converted(ready)
+
+
+def converted(ready: Prepared) -> JobResult:
+    """All shards that are missing, and the dataset's books. UserError where one cannot be made."""
+    pipeline, work, workers, log = ready.pipeline, ready.work, ready.workers, ready.log
+    ready.live.rejected(settled_ledger(pipeline, work, workers).by_reason)
+    written = _convert(pipeline, work, workers, ready.live, log)
+    return _finish(pipeline, work, ready.key, ready.public, workers, written, log)
 
 
 @contextmanager
-def prepared(pipeline: Pipeline, progress: Progress) -> Iterator[Prepared]:
+def prepared(
+    pipeline: Pipeline, progress: Progress, show: Show = unseen, choose: Choose | None = None
+) -> Iterator[Prepared]:
     """All that comes before the first pixel: the images crawled, grouped and planned, and that
     written into the run folder, which is held. The dataset is not touched. UserError as `ingest`.
     """
@@ -103,10 +137,14 @@ def prepared(pipeline: Pipeline, progress: Progress) -> Iterator[Prepared]:
     if run.is_dir():
         with alone_in(run):
             pass  # better now than after a crawl of hours
-    with Workers(pipeline.ingest.speed, run) as workers:
-        instances = Crawled(_crawl(pipeline, workers, progress), pipeline.ingest.source)
+    with (
+        Workers(pipeline.ingest.speed, run) as workers,
+        Live(run, workers, progress) as live,
+    ):
+        show(live.table)
+        instances = Crawled(_crawl(pipeline, workers, live), pipeline.ingest.source)
         private.private_folder(run)
-        with alone_in(run), RunLog(run / "log.jsonl") as log:
+        with alone_in(run), RunLog(run / "log.jsonl") as log, live.noting(log):
             key = pseudonyms.project_key(run / pseudonyms.KEY_FILE)
             public = public_settings(shaping, key)
             refuse_other_key(dataset, key)
@@ -115,9 +153,9 @@ def prepared(pipeline: Pipeline, progress: Progress) -> Iterator[Prepared]:
             settings = json.dumps(shaping, indent=1, sort_keys=True)
             private.write_text(run / SETTINGS_FILE, settings)
             write_config(run, pipeline)
-            work = plan(pipeline, key, fingerprint(public), workers, progress)
+            work = plan(pipeline, key, fingerprint(public), workers, live, choose)
             log.event("planned", **work.as_json())
-            yield Prepared(pipeline, work, workers, log, key, public)
+            yield Prepared(pipeline, work, workers, live, log, key, public)
 
 
 @dataclass(frozen=True)
@@ -128,6 +166,7 @@ class Prepared:
     """With the lists of `ingest.select` read."""
     work: Work
     workers: Workers
+    live: Live
     log: RunLog
     key: bytes
     public: dict[str, Any]
@@ -141,6 +180,11 @@ class Work:
     grouped: Grouped
     places: assign.Assignment
 
+    @property
+    def has_place(self) -> np.ndarray:
+        """Of each study: whether it has a sample, or will have."""
+        return np.isin(self.grouped.keys, self.places.places.keys)
+
     def as_json(self) -> dict[str, int]:
         return {
             "studies": len(self.grouped.keys),
@@ -151,19 +195,27 @@ class Work:
         }
 
 
-def plan(pipeline: Pipeline, key: bytes, mark: str, workers: Workers, progress: Progress) -> Work:
+def plan(
+    pipeline: Pipeline,
+    key: bytes,
+    mark: str,
+    workers: Workers,
+    progress: Progress,
+    choose: Choose | None = None,
+) -> Work:
     """Group all studies of the run's `instances.parquet`, give them their shards, and write it
     down. `mark` is the fingerprint of the settings."""
     book = Path(pipeline.run) / "plan.parquet"
     grouped = group_all(pipeline, key, workers, progress)
     done = {shard: stats.content for shard, stats in committed(pipeline.dataset).items()}
+    before = assign.read(book)
+    keys, digests, again = grouped.keys, grouped.digests, np.array([], assign.TEXT)
+    if choose is not None:
+        choice = choose(grouped, before, done, workers)
+        again = keys[choice.is_again]
+        keys, digests = keys[choice.is_wanted], digests[choice.is_wanted]
     places = assign.assign(
-        grouped.keys,
-        grouped.digests,
-        assign.read(book),
-        done,
-        pipeline.shards.studies_per_shard,
-        mark,
+        keys, digests, before, done, pipeline.shards.studies_per_shard, mark, again
     )
     assign.write(book, places.places)
     return Work(grouped, places)
@@ -230,9 +282,7 @@ def _finish(
     return JobResult(info, sums, work.grouped.reports, work.grouped.labels, written, kept)
 
 
-def _convert(
-    pipeline: Pipeline, work: Work, workers: Workers, progress: Progress, log: RunLog
-) -> int:
+def _convert(pipeline: Pipeline, work: Work, workers: Workers, live: Live, log: RunLog) -> int:
     """Write the shards that are missing and return how many they were.
 
     Raises UserError, after all others are written, where some could not be: the dataset is then
@@ -240,9 +290,9 @@ def _convert(
     """
     dataset, missing = store_at(pipeline.dataset), work.places.missing
     discard_uncommitted(dataset)
-    total = len(work.grouped.keys)
+    total = int(work.has_place.sum())
     finished = total - sum(len(task.keys) for task in missing)
-    progress("shards", finished, total)
+    live("shards", finished, total)
     convert = partial(
         _try_shard,
         dataset=dataset.url,
@@ -264,8 +314,9 @@ def _convert(
             log.event(
                 "shard", shard=shard, samples=outcome.samples, scan_failures=len(outcome.scans)
             )
+            live.shard(outcome)
             finished += len(by_number[shard].keys)
-        progress("shards", finished, total)
+        live("shards", finished, total)
     if failed:
         raise UserError(
             f"{len(failed)} of {len(missing)} shards could not be written to {dataset.url}:\n  "
@@ -300,7 +351,9 @@ def settled_ledger(pipeline: Pipeline, work: Work, workers: Workers) -> ledger.L
             f"{run}/{OUTCOMES} lacks shard {lost[0]} of {dataset.url}: the run folder is not the "
             "one that the dataset was made with"
         )
-    shards = work.places.places.shard_of(work.grouped.keys)
+    has_place = work.has_place
+    shards = np.full(len(has_place), NOT_MADE)
+    shards[has_place] = work.places.places.shard_of(work.grouped.keys[has_place])
     shards = np.where(np.isin(shards, list(made)), shards, NOT_MADE)
     bounds = work.grouped.bounds.tolist()
     parts = [Part(p, shards[a:b]) for p, (a, b) in enumerate(pairwise(bounds))]

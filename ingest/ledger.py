@@ -7,7 +7,7 @@ reason. The one invariant: the ledger has exactly the rows of the crawl, and eve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,8 +156,13 @@ def sums_of(table: pa.Table) -> LedgerSums:
 def sums_in(file: Path) -> LedgerSums:
     """The sums of a ledger, a file or a folder of its parts, read a part at a time."""
     columns = ["path", "status", "reason"]
-    found = (sums_of(pq.read_table(part, columns=columns)) for part in _parts(file))
-    return sum(found, start=NOTHING)
+    return sum(map(sums_of, tables(file, columns)), start=NOTHING)
+
+
+def tables(file: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """Some columns of a ledger, a file or a folder of its parts, a part at a time."""
+    for part in _parts(file):
+        yield pq.read_table(part, columns=columns)
 
 
 def _parts(file: Path) -> list[Path]:

@@ -41,7 +41,7 @@ class StudyTask:
 
     @property
     def digest(self) -> str:
-        """Changes when the sample would: other slices, text or labels."""
+        """Changes when the sample would: other slices, text, labels or patient."""
         facts = [
             self.digests,
             self.report.text,
@@ -49,6 +49,7 @@ class StudyTask:
             dict(self.labels),
             self.age_years,
             self.sex,
+            self.patient,
             self.split,
             str(self.reason),
         ]

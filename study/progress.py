@@ -1,13 +1,16 @@
 """Progress bars with rate and time left; silent where the output is not a terminal.
 
-In: calls `progress(stage, done, all)`. Out: one bar a stage on the console.
+In: calls `progress(stage, done, all)`, and what is to stand below. Out: one bar a stage on the
+console, and that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -46,9 +49,21 @@ class Bars:
             console=console,
             disable=not console.is_terminal,
         )
+        self._below: Callable[[], RenderableType | None] = lambda: None
+        self._live = Live(console=console, get_renderable=self._all, refresh_per_second=4)
+        self._is_shown = console.is_terminal
+
+    def show(self, below: Callable[[], RenderableType | None]) -> None:
+        """Show, from now on, what `below` gives, asked some times a second."""
+        self._below = below
+
+    def _all(self) -> RenderableType:
+        below = self._below()
+        return self._progress if below is None else Group(self._progress, below)
 
     def __enter__(self) -> Bars:
-        self._progress.start()
+        if self._is_shown:
+            self._live.start()
         return self
 
     def __exit__(
@@ -57,7 +72,9 @@ class Bars:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self._below = lambda: None
+        if self._is_shown:
+            self._live.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in self._tasks:
