@@ -92,7 +92,7 @@ class Home:
         """Start `dicom2clip run faults --stage ingest`."""
         self.runs += 1
         mark = f"{self.folder}/{self.runs}"
-        said = self.folder.parent / f"{self.folder.name}-{self.runs}.txt"
+        said = self.source.parent / f"{self.folder.name}-{self.runs}.txt"
         program = (IN_PIECES if self.in_pieces else "") + COMMAND
         arguments = ["run", "faults", "--stage", "ingest", "-c", self.folder / "pipelines.yaml"]
         with said.open("wb") as output:
@@ -215,20 +215,21 @@ def worker_processes(nanny: int) -> list[psutil.Process]:
 
 
 def left_of(mark: str, wait_s: float = 15.0) -> list[str]:
-    """Processes of a run that are there after some seconds, by what they run."""
+    """What the processes of a mark run that are still there after some seconds."""
     deadline = time.monotonic() + wait_s
-    while (found := _marked(mark)) and time.monotonic() < deadline:
+    while (found := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return found
+    return [" ".join(_command(process)) for process in found]
 
 
-def _marked(mark: str) -> list[str]:
+def marked(mark: str) -> list[psutil.Process]:
+    """Processes that are there, started under a mark or children of such."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             is_there = process.status() != psutil.STATUS_ZOMBIE
             if is_there and process.environ().get(MARK) == mark:
-                found.append(" ".join(process.cmdline()))
+                found.append(process)
     return found
 
 
@@ -250,8 +251,8 @@ def busy(processes: int) -> Iterator[None]:
 
 
 class SmallDisk:
-    """A file system of some megabytes, which is filled and emptied. `files`: what else can be done
-    where none can be mounted: no process may write a file of more than some bytes."""
+    """A file system of some megabytes, which is filled and emptied; where none can be mounted, no
+    process may write a file of more than some bytes."""
 
     SIZE = 16 * 2**20
     LEFT = 20_000
