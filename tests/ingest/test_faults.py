@@ -116,6 +116,7 @@ def test_whatever_is_killed_the_same_command_ends_with_the_undisturbed_bytes(
         for moment in moments:
             code = disturbed(home, site, fault, moment, rng, disk, slower * BOUND_S)
             kept.update(home.committed_files())
+            print(f"{fault} after {moment:.2f} s: code {code}, {len(kept)} files committed")
             site.start()
             if code == EXIT_DONE:
                 break
