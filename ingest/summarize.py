@@ -1,0 +1,146 @@
+"""Reports -> sentences by a language model, each held against its report.
+
+In: report texts, a `Summarizer` of the settings, the folder of its answers. Out: `Summary` of each:
+sentences that the report supports, those that it does not with the reason, and a flag where too
+many were lost. The idea: a model proposes, the report decides (`ingest.faithful`). Nothing that
+stands in a report, and nothing that a model makes of it, can do more than add a sentence to that
+report's own list, and only one that the report supports.
+
+A report without a letter is never sent. One that a prompt calls normal counts as normal only if it
+says something by the rules of `ingest.offline`: technique and signatures alone are a missing
+report, whatever a model makes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ingest import llm_prompt, llm_run, offline
+from ingest.faithful import Dropped, check
+from ingest.llm_cache import Cache, Failure, key_of
+from ingest.llm_prompt import Prompt, Question
+from ingest.llm_spent import Progress, Spent
+from study.errors import UserError
+from study.llm_sections import Summarizer
+
+FOLDER = "llm"
+"""Of the run folder: answers and batches."""
+FIELD = "sentences"
+MAX_SENTENCES = 1000
+"""Of one report; what follows is not a list of findings any more."""
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+"""Soft hyphen, zero-width space, word joiner, byte order mark: within words."""
+JOINERS = "\u200c\u200d"
+"""Part of the spelling in Persian and Indic scripts."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a summariser made of a report."""
+
+    sentences: tuple[str, ...] = ()
+    """Supported by the report, in the order of the answer."""
+    dropped: tuple[Dropped, ...] = ()
+    flagged: bool = False
+    """More than `max_lost_share` of the sentences were dropped."""
+    failure: Failure | None = None
+    """Why there is no answer; the rule-based sentences remain."""
+
+
+def ask_all(
+    texts: Iterable[str],
+    summarizer: Summarizer,
+    folder: Path,
+    *,
+    scrubbed: bool,
+    progress: Progress | None = None,
+    max_cost: float | None = None,
+    limit: int | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+) -> Spent:
+    """Have every report answered that is not yet; see `llm_run.ask`, which says what the arguments
+    are. `folder` holds the answers (RUN/llm); all summarisers share it."""
+    return llm_run.ask(
+        texts,
+        prompt_of(summarizer),
+        summarizer,
+        folder,
+        scrubbed=scrubbed,
+        progress=progress,
+        max_cost=max_cost,
+        limit=limit,
+        dry_run=dry_run,
+        retry_failed=retry_failed,
+    )
+
+
+def summary_of(text: str, summarizer: Summarizer, cache: Cache) -> Summary | None:
+    """The summary of a report, checked against it; None: it was not asked yet. Same text, same
+    cache, same summary."""
+    question = Question(prompt_of(summarizer), text)
+    if question.is_empty:
+        return Summary()
+    settled = cache.get(key_of(question, summarizer))
+    if settled is None:
+        return None
+    if settled.answer is None:
+        return Summary(failure=settled.failure)
+    return checked(settled.answer[FIELD], text, question.prompt, summarizer.max_lost_share)
+
+
+def checked(answer: list[str], text: str, prompt: Prompt, max_lost_share: float) -> Summary:
+    """Sentences of an answer held against their report."""
+    sentences = [line for line in map(_one_line, answer[:MAX_SENTENCES]) if line]
+    if prompt.normal and sentences == [prompt.normal] and not offline.summarize(text):
+        sentences = []
+    result = check(sentences, text)
+    return Summary(
+        sentences=result.kept,
+        dropped=result.dropped,
+        flagged=result.lost_share > max_lost_share,
+    )
+
+
+def _one_line(sentence: str) -> str:
+    """A sentence without line breaks, other control characters and surplus space.
+
+    >>> _one_line(" No\\u00ad\\n  bleed.\\x07")
+    'No bleed.'
+    """
+    shown = (c if c.isprintable() or c in JOINERS else " " for c in sentence.translate(INVISIBLE))
+    return " ".join("".join(shown).split())
+
+
+def prompt_of(summarizer: Summarizer) -> Prompt:
+    """The prompt of a summariser. Raises UserError where its answers hold no sentences."""
+    return _load(summarizer.prompt)
+
+
+@lru_cache(maxsize=64)
+def _load(name: str) -> Prompt:
+    prompt = llm_prompt.load(name)
+    field = prompt.schema.get("properties", {}).get(FIELD, {})
+    strings = field.get("type") == "array" and field.get("items", {}).get("type") == "string"
+    if not strings or FIELD not in prompt.schema.get("required", ()):
+        raise UserError(f"prompt: {name}: its schema must require {FIELD}, an array of strings")
+    return prompt
+
+
+def shaping(summarizer: Summarizer) -> dict[str, Any]:
+    """What of a summariser shapes the sentences, for the fingerprint of a dataset: no address, no
+    name of a key, no path, nothing that only changes speed."""
+    prompt = prompt_of(summarizer)
+    return {
+        "variant": summarizer.variant,
+        "prompt": prompt.title,
+        "prompt_digest": prompt.digest,
+        "model": summarizer.model,
+        "temperature": summarizer.temperature,
+        "max_output_tokens": summarizer.max_output_tokens,
+        "max_lost_share": summarizer.max_lost_share,
+    }
