@@ -213,7 +213,12 @@ def run_stages(pipeline: Pipeline, stages: tuple[str, ...], console: Console) ->
 
 def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
     from ingest.job import ingest
+    from ingest.reports import columns_taken
 
+    settings = pipeline.ingest
+    if settings.source:  # else the job says that it is not set
+        for line in columns_taken(settings.reports, settings.labels, settings.columns):
+            console.print(line, highlight=False, soft_wrap=True)
     with Bars(console, INGEST_BARS) as bars:
         result = ingest(pipeline, bars, bars.show)
     sums, info = result.sums, result.info
@@ -234,11 +239,8 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
             "  " + ", ".join(f"{count:,} {reason}" for reason, count in sums.by_reason.items())
         )
     for what, counts in (("reports", result.reports), ("labels", result.labels)):
-        if counts and (counts.surplus or counts.missing):
-            console.print(
-                f"  {what}: {counts.surplus} rows without a study, "
-                f"{counts.missing} studies without a row"
-            )
+        if counts and counts.words():
+            console.print(f"  {what}: {counts.words()}; see `dicom2clip ingest reports`")
     return {
         "dataset": pipeline.dataset,
         "nothing_to_do": result.nothing_to_do,

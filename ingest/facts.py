@@ -18,7 +18,6 @@ import numpy as np
 from ingest.geometry import normal_of
 from ingest.group import Grouping
 from study import private
-from study.ingest_sections import Columns
 from study.records import ScanPlan
 
 REPORTS, LABELS = "reports", "labels"
@@ -50,9 +49,9 @@ def write_part(
         private.write_text(folder / name / f"{part:05d}.csv", table.getvalue())
 
 
-def join_parts(folder: Path, parts: int, run: Path, columns: Columns) -> None:
+def join_parts(folder: Path, parts: int, run: Path) -> None:
     """Write both tables into the run folder, from all parts."""
-    heads = {REPORTS: [columns.study_uid, columns.text], LABELS: [columns.study_uid, "ct", "mr"]}
+    heads = {REPORTS: ["StudyInstanceUID", "report"], LABELS: ["StudyInstanceUID", "ct", "mr"]}
     for name, head in heads.items():
         with private.replacing(run / f"{name}.csv") as stream:
             line = io.StringIO(newline="")

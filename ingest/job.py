@@ -37,7 +37,7 @@ from ingest.refusals import (
     refuse_other_settings,
     shaping_settings,
 )
-from ingest.reports import JoinCounts
+from ingest.report_join import JoinCounts
 from ingest.runfolder import write_config
 from ingest.selection import with_lists
 from ingest.settle import NOT_MADE, Part, settle
@@ -228,8 +228,6 @@ def _with_source(pipeline: Pipeline) -> Ingest:
             f"pipeline {pipeline.name}: ingest.source is not set; "
             "give a folder, as in --set ingest.source=DIR"
         )
-    if settings.report_source == "facts" and settings.reports:
-        raise UserError("ingest.report_source: facts makes the reports; leave ingest.reports empty")
     return settings
 
 

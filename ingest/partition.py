@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -56,6 +57,18 @@ def parts_of_images(rows: pa.Table, key: bytes, parts: int) -> np.ndarray:
     without = np.flatnonzero(uids.to_numpy(zero_copy_only=False) == "")
     for row, path in zip(without, rows["path"].take(pa.array(without)).to_pylist(), strict=True):
         found[row] = part_of(hashlib.sha256(path.encode()).hexdigest(), parts)
+    return found
+
+
+def parts_of_rows(
+    rows: pa.Table, spread: Callable[[int], str], key: bytes, parts: int
+) -> np.ndarray:
+    """The part of every row of a table of reports: that of its study; where it has none, one by
+    `spread`, hexadecimal digits of a row's number."""
+    uids = rows["study_uid"].combine_chunks()
+    found = parts_of_studies(uids, key, parts)
+    for row in np.flatnonzero(uids.to_numpy(zero_copy_only=False) == "").tolist():
+        found[row] = part_of(spread(row), parts)
     return found
 
 

@@ -8,8 +8,7 @@ by ranges of pseudonyms that it alone can make; grouping, scrubbing and summaris
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,16 +16,19 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
 
-from ingest import facts, partition, prepare, table
+from ingest import facts, partition, prepare, report_join, table
 from ingest.assign import TEXT, texts
 from ingest.cluster import Workers
+from ingest.known_studies import Finder, Known
 from ingest.prepare import PartFacts
-from ingest.reports import JoinCounts, labels_in, reports_in
+from ingest.report_join import JoinCounts
+from ingest.reports import Row, columns_taken, labels_in, reports_in
 from ingest.runfolder import HANDOVER, discard_handover, discard_other_parts
+from ingest.supervise import limits_of
 from study import private
 from study.config import Pipeline
+from study.errors import UserError
 from study.ingest_sections import Ingest
 
 Progress = Callable[[str, int, int], None]
@@ -55,9 +57,18 @@ class Grouped:
 
 def check_tables(settings: Ingest) -> None:
     """Read the reports and the labels once, before anything is done: UserError for what is wrong
-    with them."""
-    for _ in _tables(settings):
-        pass
+    with them, or with what the settings say of them."""
+    if settings.report_source != "table" and settings.reports:
+        raise UserError(
+            f"ingest.report_source: {settings.report_source} makes the reports; leave "
+            "ingest.reports empty"
+        )
+    if settings.report_source == "facts" and settings.labels:
+        raise UserError("ingest.report_source: facts makes the labels; leave ingest.labels empty")
+    columns_taken(settings.reports, settings.labels, settings.columns)
+    for _, rows in _tables(settings):
+        for _ in rows:
+            pass
 
 
 def group_all(pipeline: Pipeline, key: bytes, workers: Workers, progress: Progress) -> Grouped:
@@ -68,54 +79,55 @@ def group_all(pipeline: Pipeline, key: bytes, workers: Workers, progress: Progre
     discard_handover(run)
     private.private_folder(run / HANDOVER)
     prepare.write_order(run, settings, key)
-    _deal_images(run, key, parts, progress)
-    _deal_tables(run, settings, key, parts)
+    known = _deal_images(run, key, parts, progress)
+    _deal_tables(run, settings, key, parts, known)
     discard_other_parts(run, parts)
     found = sorted(
         _prepared(run, parts, settings.speed.max_retries, workers, progress), key=lambda f: f.part
     )
     if settings.report_source == "facts":
-        facts.join_parts(run / HANDOVER, parts, run, settings.columns)
+        facts.join_parts(run / HANDOVER, parts, run)
     discard_handover(run)
-    grouped = _together(parts, found)
+    grouped = _together(parts, found, settings)
     assert grouped.images == images, f"{grouped.images} rows of the ledger for {images} images"
     return grouped
 
 
-def _deal_images(run: Path, key: bytes, parts: int, progress: Progress) -> None:
+def _deal_images(run: Path, key: bytes, parts: int, progress: Progress) -> Known:
     file = run / "instances.parquet"
     done, total = 0, table.num_rows(file)
+    finder = Finder()
     with partition.Scatter(run / HANDOVER / prepare.IMAGES, parts) as scatter:
         for rows in table.batches(file):
             scatter.add(rows, partition.parts_of_images(rows, key, parts))
+            finder.add(rows)
             done += len(rows)
             if parts > 1:
                 progress("deal", done, total)
+    return finder.known()
 
 
-def _deal_tables(run: Path, settings: Ingest, key: bytes, parts: int) -> None:
+def _deal_tables(run: Path, settings: Ingest, key: bytes, parts: int, known: Known) -> None:
     for name, rows in _tables(settings):
+        left = report_join.dealt(rows, known)
         with partition.Scatter(run / HANDOVER / name, parts) as scatter:
-            while some := list(islice(rows, ROWS_AT_A_TIME)):
-                columns = [list(column) for column in zip(*some, strict=True)]
-                values = pa.table(columns, schema=prepare.TEXTS)
-                uids = values["study_uid"].combine_chunks()
-                scatter.add(values, partition.parts_of_studies(uids, key, parts))
+            while some := list(islice(left, ROWS_AT_A_TIME)):
+                values = report_join.to_table(some)
+                spread = partial(_spread, some)
+                scatter.add(values, partition.parts_of_rows(values, spread, key, parts))
 
 
-def _tables(settings: Ingest) -> Iterator[tuple[str, Iterator[tuple[str, str]]]]:
-    """Name and rows of each table that there is, as texts. What is not read of one is read when the
-    next is asked for."""
-    found: list[tuple[str, Iterator[tuple[str, str]]]] = []
+def _spread(rows: Sequence[report_join.Dealt], number: int) -> str:
+    return report_join.spread(rows[number])
+
+
+def _tables(settings: Ingest) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Name and rows of each table that there is."""
     if settings.reports:
-        found.append((prepare.REPORTS, reports_in(settings.reports, settings.columns)))
+        limits = limits_of(settings.speed)
+        yield prepare.REPORTS, reports_in(settings.reports, settings.columns, limits)
     if settings.labels:
-        labels = labels_in(settings.labels, settings.columns)
-        found.append((prepare.LABELS, ((uid, json.dumps(values)) for uid, values in labels)))
-    for name, rows in found:
-        yield name, rows
-        for _ in rows:
-            pass
+        yield prepare.LABELS, labels_in(settings.labels, settings.columns)
 
 
 def _prepared(
@@ -145,11 +157,10 @@ def tried(function: Callable[[Item], Result], item: Item, *, retries: int) -> Re
     raise AssertionError("unreachable")
 
 
-def _together(parts: int, found: list[PartFacts]) -> Grouped:
-    joined = {"reports": JoinCounts(0, 0, 0, 0), "labels": JoinCounts(0, 0, 0, 0)}
-    for part in found:
-        joined["reports"] += part.reports
-        joined["labels"] += part.labels
+def _together(parts: int, found: list[PartFacts], settings: Ingest) -> Grouped:
+    makes = settings.report_source
+    reports = sum((part.reports for part in found), start=JoinCounts())
+    labels = sum((part.labels for part in found), start=JoinCounts())
     none = np.array([], TEXT)
     return Grouped(
         parts=parts,
@@ -157,7 +168,7 @@ def _together(parts: int, found: list[PartFacts]) -> Grouped:
         digests=np.concatenate([none, *(texts(part.digests) for part in found)]),
         bounds=np.cumsum([0, *(len(part.keys) for part in found)]),
         images=sum(part.images for part in found),
-        reports=joined["reports"] if joined["reports"].rows else None,
-        labels=joined["labels"] if joined["labels"].rows else None,
+        reports=reports if settings.reports or makes != "table" else None,
+        labels=labels if settings.labels or makes == "facts" else None,
         parts_made=sum(part.is_new for part in found),
     )

@@ -2,9 +2,10 @@
 
 In: rows, a part at a time (see `partition`). Out: `keys.parquet` (pseudonyms and what they stand
 for), `studies.parquet` (samples without their scans), `scans.parquet` (planned volumes),
-`sentences.parquet` (sentences by study and variant), `grouped.parquet` and `ledger.parquet` (what
-became of every image, before and after conversion), each a folder of Parquet files that reads as
-one table, in which study keys are in order; and `config.yaml` (the resolved configuration).
+`sentences.parquet` (sentences by study and variant), `reports.parquet` and `labels.parquet` (what
+became of every row of the user's tables), `grouped.parquet` and `ledger.parquet` (what became of
+every image, before and after conversion), each a folder of Parquet files that reads as one table,
+in which study keys are in order; and `config.yaml` (the resolved configuration).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from ingest import ledger
+from ingest import ledger, report_join
 from study import private
 from study.config import Pipeline
 from study.records import ScanPlan, Slice
@@ -72,6 +73,8 @@ TABLES = {
     "studies": STUDIES,
     "scans": SCANS,
     "sentences": SENTENCES,
+    "reports": report_join.OUTCOMES,
+    "labels": report_join.OUTCOMES,
     "grouped": ledger.SCHEMA,
     "ledger": ledger.SCHEMA,
 }

@@ -150,12 +150,52 @@ class Intensity(Section):
 
 
 class Columns(Section):
-    """Names of the columns of a reports or labels table."""
+    """Names of the columns of a reports or labels table. What is not named is guessed from known
+    spellings (StudyInstanceUID, study_uid, AccessionNumber, MRN, report, findings, ...); a guess
+    that could go two ways is refused."""
 
-    study_uid: str = "StudyInstanceUID"
-    """Holds the StudyInstanceUID on which rows join."""
-    text: str = "report"
-    """Holds the report text."""
+    study_uid: str = ""
+    """Holds the StudyInstanceUID, or what stands for it (see `pattern`)."""
+    accession: str = ""
+    """Holds the accession number, which joins together with `patient` where there is no
+    StudyInstanceUID; never alone, because it collides between patients."""
+    patient: str = ""
+    """Holds the PatientID."""
+    issuer: str = ""
+    """Holds the IssuerOfPatientID, where patients of several issuers share an archive."""
+    text: tuple[str, ...] = ()
+    """Holds the report text; several are joined in this order, each under its name as a
+    heading."""
+    labels: tuple[str, ...] = ()
+    """Hold the labels; empty: all that hold neither keys nor texts."""
+    pattern: str = ""
+    """Regular expression searched in the `study_uid` column, and in the path (below the folder of
+    reports) of a report that is a file of its own. Its group `study`, or its groups `accession` and
+    `patient`, are what joins: (?P<patient>[^/]+)/(?P<accession>[^/]+)[.]txt. Empty: the whole cell,
+    or the file's name without its suffix."""
+
+    @field_validator("text", "labels", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return ((value,) if value else ()) if isinstance(value, str) else value
+
+    @field_validator("pattern")
+    @classmethod
+    def _names_a_study(cls, pattern: str) -> str:
+        groups = _groups_of(pattern)
+        if pattern and "study" not in groups and not {"accession", "patient"} <= groups:
+            raise ValueError(
+                "a pattern needs a group named study, or groups named accession and patient: "
+                "(?P<study>...)"
+            )
+        return pattern
+
+
+def _groups_of(pattern: str) -> set[str]:
+    try:
+        return set(re.compile(pattern).groupindex)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
 
 
 class VolumeFiles(Section):
@@ -175,10 +215,7 @@ class VolumeFiles(Section):
     @field_validator("pattern")
     @classmethod
     def _names_a_study(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groupindex
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
+        groups = _groups_of(pattern)
         if pattern and "study" not in groups:
             raise ValueError("a pattern needs a group named study: (?P<study>...)")
         return pattern
@@ -238,14 +275,20 @@ class Ingest(Section):
 
     source: tuple[str, ...] = ()
     """Folders with DICOM files, read to any depth."""
-    reports: str = ""
-    """CSV with a row a study: its UID and its report. Empty: no texts."""
-    labels: str = ""
-    """CSV with a row a study: its UID and a column of 0, 1 or nothing for every label. Empty: no
+    reports: tuple[str, ...] = ()
+    """Files, or folders of files, with a row a report: CSV (separated by commas, semicolons, tabs
+    or bars), Parquet, JSON lines; or a report a file: .txt, DICOM SR. Empty: no texts."""
+    labels: tuple[str, ...] = ()
+    """Files with a row a study: its UID and a column of 0, 1 or nothing for every label. Empty: no
     labels."""
-    report_source: Literal["table", "facts"] = "table"
-    """table reads `reports` and `labels`; facts writes both from the headers of the series
-    themselves (modality, plane, contrast, slices): for trying a folder out that has no reports."""
+    report_source: Literal["table", "sr", "facts"] = "table"
+    """table reads `reports`; sr takes the texts of the DICOM SR documents among the images; facts
+    writes reports and labels from the headers of the series themselves (modality, plane, contrast,
+    slices): for trying a folder out that has no reports."""
+    several_reports: Literal["join", "last", "reject"] = "join"
+    """Where rows of one study differ (a report and its addenda): their texts are joined in the
+    order of the rows, the last row counts, or none does and the study is without a report. Labels
+    of several rows are joined unless they contradict each other. Equal rows are one."""
     columns: Columns = Columns()
     volume_files: VolumeFiles = VolumeFiles()
     max_unpacked: Size = "200GB"
@@ -281,7 +324,7 @@ class Ingest(Section):
             raise ValueError(f"two summarizers of one variant: {', '.join(sorted(names))}")
         return summarizers
 
-    @field_validator("source", mode="before")
+    @field_validator("source", "reports", "labels", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return ((value,) if value else ()) if isinstance(value, str) else value

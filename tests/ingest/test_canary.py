@@ -242,7 +242,7 @@ def test_a_label_that_is_no_word_is_refused(tmp_path: Path, column: str) -> None
     file = tmp_path / "labels.csv"
     file.write_text(f"StudyInstanceUID,{column}\n{STUDY}.0,1\n")
     with pytest.raises(UserError, match="cannot be the name of a label"):
-        list(labels_in(str(file), Columns()))
+        list(labels_in([str(file)], Columns()))
 
 
 def test_what_the_search_would_miss_is_not_much(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from job_runs import fingerprints, pipeline, run, write_key, write_reports, writ
 
 from ingest import ledger, partition, planning, taskstore
 from ingest.cluster import Workers
+from ingest.report_join import JoinCounts
 from ingest.table import batches, instances_of, num_rows, read
 from study import pseudonyms
 from study.ingest_sections import IngestSpeed
@@ -116,8 +117,8 @@ def test_the_dataset_and_the_ledger_do_not_depend_on_the_parts(
         )
     assert found[0] == found[1] == found[2]
     assert found[0][3].by_reason == {"INTENSITY_CONSTANT": 5, "NOT_DICOM": 5}
-    assert found[0][4][0].as_json() == {"rows": 5, "joined": 5, "surplus": 0, "missing": 3}
-    assert found[0][4][1].as_json() == {"rows": 8, "joined": 6, "surplus": 2, "missing": 2}
+    assert found[0][4][0] == JoinCounts(rows=5, joined=5, surplus=0, missing=3)
+    assert found[0][4][1] == JoinCounts(rows=8, joined=6, surplus=2, missing=2)
 
 
 def test_parts_that_are_there_are_not_made_again(

@@ -8,7 +8,16 @@ from ingest.refusals import SHAPING, shaping_settings
 from study.config import Pipeline, fingerprint
 from study.ingest_sections import Ingest, VolumeFiles
 
-MAY_CHANGE = {"source", "reports", "labels", "report_source", "columns", "max_unpacked", "speed"}
+MAY_CHANGE = {
+    "source",
+    "reports",
+    "labels",
+    "report_source",
+    "several_reports",
+    "columns",
+    "max_unpacked",
+    "speed",
+}
 """Where things are, tables whose contents count themselves, and speed."""
 
 
