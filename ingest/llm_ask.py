@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import openai
@@ -25,7 +25,7 @@ from ingest.llm_spent import Stop, Tally
 from study.errors import UserError
 from study.llm_sections import Llm
 
-Todo = Iterator[tuple[bytes, Question] | None]
+Todo = Generator[tuple[bytes, Question] | None, None, None]
 """Keys and questions; None now and then where nothing is to be asked for a while."""
 ATTEMPTS = 2
 """At an answer that has the schema."""
@@ -65,7 +65,7 @@ class Asker:
         self._stop.set()
         asyncio.get_running_loop().call_later(GRACE_S, self._give_up)
 
-    async def ask(self, todo: Todo) -> None:
+    async def ask(self, todo: Iterable[tuple[bytes, Question] | None]) -> None:
         """Settle all that can be settled. Raises UserError where the endpoint wants something
         else, after what was in flight came back."""
         try:
@@ -100,9 +100,9 @@ class Asker:
     async def _landed(self) -> None:
         """Wait until one is back. Raises what it raised."""
         back, self._flying = await asyncio.wait(self._flying, return_when=asyncio.FIRST_COMPLETED)
-        for task in back:
-            if not task.cancelled():
-                task.result()
+        errors = [task.exception() for task in back if not task.cancelled()]
+        for error in filter(None, errors):
+            raise error
 
     def _give_up(self) -> None:
         for task in self._flying:

@@ -203,7 +203,8 @@ class Cache:
         try:
             yield
         except BaseException:
-            self._base.execute("ROLLBACK")
+            if self._base.in_transaction:  # SQLite may have ended it
+                self._base.execute("ROLLBACK")
             raise
         self._base.execute("COMMIT")
 

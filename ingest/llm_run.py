@@ -12,7 +12,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ingest.llm_ask import Asker, Todo
@@ -71,7 +71,8 @@ def ask(
         if not llm.speed.batch:
             refuse_waiting(folder, prompt, llm)
         tally = Tally(estimate, Purse(rate, max_cost), progress)
-        number = asyncio.run(_route(todo(tally.skip), prompt, llm, cache, tally, folder, scrubbed))
+        with closing(todo(tally.skip)) as questions:
+            number = asyncio.run(_route(questions, prompt, llm, cache, tally, folder, scrubbed))
     if number:
         signal.raise_signal(number)
     return tally.spent()
@@ -156,11 +157,12 @@ def _estimate(todo: Callable[[Callable[[str], None]], Todo], rate: Rate) -> Esti
         nonlocal settled
         settled += 1
 
-    for item in todo(skip):
-        if item is not None:
-            more_in, more_out = rate.tokens(item[1].text)
-            requests += 1
-            tokens_in += more_in
-            tokens_out += more_out
+    with closing(todo(skip)) as questions:
+        for item in questions:
+            if item is not None:
+                more_in, more_out = rate.tokens(item[1].text)
+                requests += 1
+                tokens_in += more_in
+                tokens_out += more_out
     cost = rate.cost(tokens_in, tokens_out)
     return Estimate(requests + settled, settled, requests, tokens_in, tokens_out, cost)

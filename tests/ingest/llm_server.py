@@ -315,30 +315,26 @@ def _error(
 def serving(server: LlmServer | None = None) -> Iterator[LlmServer]:
     """A server in a thread of its own, on a free port of loopback."""
     server = server or LlmServer()
-    loop = asyncio.new_event_loop()
     started = threading.Event()
+    loop: asyncio.AbstractEventLoop
+    over: asyncio.Event
 
-    async def start() -> web.AppRunner:
-        runner = web.AppRunner(server.app(), access_log=None)
+    async def main() -> None:
+        nonlocal loop, over
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
-        await site.start()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         started.set()
-        return runner
+        await over.wait()
+        await runner.cleanup()
 
-    def work() -> None:
-        asyncio.set_event_loop(loop)
-        runner = loop.run_until_complete(start())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
     thread.start()
     assert started.wait(10)
     try:
         yield server
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(over.set)
         thread.join(10)
