@@ -26,8 +26,8 @@ STEMS = word_set(
     "thymus lad lcx rca abdom liver hepat hepatobil bil gallbladder duct cbd pancrea splen "
     "adrenal suprarenal kidney renal nephr ureter bladder prostat semin uter cervix endometri "
     "ovar adnex vagina testic scrot bowel colon colonic cecum caecum rect sigmoid appendi stomach "
-    "gastr duoden jejun ileum ileal gi mesent periton retroperiton omentum ascites pelvi inguin "
-    "groin gu genitourin reproduct urinary hernia perine anus anal lymph node nodal adenopath "
+    "gastr duoden jejun ileum ileal gi mesent periton retroperiton omentum pelvi inguin "
+    "groin gu genitourin reproduct urinary perine anus anal lymph node nodal "
     "lymphadenopath bone bony osse osteo skelet musculoskelet marrow spin vertebr disc disk "
     "endplate facet foramin canal conus cauda thecal sacr sacrum iliac ilium lumbar cervic dorsal "
     "coccyx hip femur femor acetabul knee patell tibia tibial fibul ankle foot hindfoot shoulder "
@@ -58,6 +58,12 @@ NEUTRAL = word_set(
 )
 """Words that may stand in a label without naming anatomy themselves."""
 WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+DISEASE = re.compile(
+    r"(?:itis|megaly|iasis|osis|oses|opathy|ectasi[as]|penia|oma|omas|emia|aemia|trophy|ectomy|cele"
+    r"|ectopia|sclerosis|lysis|listhesis|edema|oedema|physema|thorax)$"
+)
+"""Ends of words for what an organ has, not for the organ: "Hepatomegaly" is no label."""
+ORGAN_AFTER_ALL = word_set("thorax hemithorax")
 LEVEL = re.compile(
     r"(?:at |level )?(?:the )?[CTLS]\d{1,2}(?: ?[-\u2013/] ?[CTLS]?\d{1,2})?(?: levels?)?", re.I
 )
@@ -83,8 +89,8 @@ def names_anatomy(phrase: str) -> bool:
 def is_anatomy_label(title: str) -> bool:
     """Whether a title is nothing but anatomy: "Lower thorax", "Skull base, sella and TMJs"."""
     words = [word.lower() for word in WORD.findall(title)]
-    named = [word for word in words if _is_anatomy(word)]
-    return bool(named) and all(word in NEUTRAL or _is_anatomy(word) for word in words)
+    named = [word for word in words if _is_organ(word)]
+    return bool(named) and all(word in NEUTRAL or _is_organ(word) for word in words)
 
 
 def is_level(title: str) -> bool:
@@ -93,7 +99,7 @@ def is_level(title: str) -> bool:
     return bool(LEVEL.fullmatch(title) or NUMBERED.fullmatch(title))
 
 
-def sharedword_set(label: str, sentence: str) -> bool:
+def shared_words(label: str, sentence: str) -> bool:
     """Whether a sentence says itself what a label says: a word of its anatomy, and all its sides."""
     said = {word.lower() for word in WORD.findall(sentence)}
     words = {word.lower() for word in WORD.findall(label)}
@@ -101,6 +107,10 @@ def sharedword_set(label: str, sentence: str) -> bool:
         return False
     stems = {word[:6].rstrip("s") for word in words - SIDES if _is_anatomy(word)}
     return any(word.startswith(stem) for word in said for stem in stems)
+
+
+def _is_organ(word: str) -> bool:
+    return _is_anatomy(word) and (word in ORGAN_AFTER_ALL or not DISEASE.search(word))
 
 
 def _is_anatomy(word: str) -> bool:

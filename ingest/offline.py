@@ -1,9 +1,10 @@
 """A report -> its findings as sentences, by rule; no network, no model.
 
-In: report text. Out: sentences, each one finding, in the report's order, FINDINGS before
-IMPRESSION. Sections are recognised by their headers, lists by their marks; technique, history,
-signatures and other boilerplate are left out, negations stay. An empty or boilerplate-only report
-gives no sentences: it is missing, not normal.
+In: report text. Out: sentences, each one finding, in the report's order. Sections are recognised by
+their titles, lists by their marks; technique, history, signatures and other boilerplate are left
+out, negations stay. A label ("LUNGS:", "L4-5:") stays with its words, and goes to the next of them
+where they would not say what they are about. An empty or boilerplate-only report gives no
+sentences: it is missing, not normal.
 """
 
 from __future__ import annotations
@@ -11,95 +12,138 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ingest.anatomy import is_level, names_anatomy, shared_words
+from ingest.boilerplate import is_boilerplate, is_statement, is_verbless, without_communication
+from ingest.report_clean import plain
+from ingest.report_items import Item, Label, items
+from ingest.report_sections import Section, sections
+from ingest.report_sentences import holds_words, sentences
+from ingest.report_titles import LABELS, Kind, kind_of
+
 VARIANT = "offline"
 
-KEPT_SECTIONS = re.compile(
-    r"^(?:findings?|impressions?|conclusions?|summary|interpretation|results?|report|opinion)\b",
+KEPT = frozenset({Kind.FINDINGS, Kind.IMPRESSION, Kind.ADVICE})
+OWN_LABEL = re.compile(r"([^\s:\uff1a][^:\uff1a.;]{0,68}?)[ ]?[:\uff1a][ ]*(?=\S)")
+DEPENDENT = re.compile(
+    r"^(?:previous|prior|formerly|measur|unchanged|stable|increas|decreas|larger|smaller|grown|this"
+    r"|these|it\b|with\b|without|new\b|size|series|image|was\b|were\b|likely|possibl|probabl|suspicio"
+    r"|consistent|compatible|suggest|now\b|differential|dd\b|ddx|again|also|largest|about|approx)",
     re.I,
 )
-TITLES = (
-    "Findings?|Impressions?|Technique|Comparison|Indication|History|Conclusions?|Summary|Procedure|"
-    "Clinical (?:history|information|indication)|Exam(?:ination)?|Recommendations?|Signed|Contrast|"
-    "Reason for exam"
-)
-"""Section titles as they are written in mixed case."""
-BARE_TITLES = "FINDINGS?|IMPRESSIONS?|TECHNIQUE|COMPARISON|INDICATION|HISTORY|CONCLUSIONS?"
-"""Titles that may stand alone on a line, or within one, without doubt."""
-HEADER = re.compile(
-    rf"(?:^|(?<=\n))[ \t*#]*((?:[A-Z][A-Z /&()-]{{2,40}}|(?:{TITLES})))[ \t]*:[ \t]*"
-    rf"|(?:^|(?<=\n))[ \t*#]*({BARE_TITLES})[ \t]*(?=\n)"
-    rf"|(?<=[.;] )({BARE_TITLES})[ \t]*:[ \t]*"
-)
-ITEM = re.compile(
-    r"(?:^|\n)[ \t]*(?:\(?\d{1,2}[.)](?=[ \t]*[^\W\d])|[-*\u2022\u2013](?=[ \t]))[ \t]*(?=\S)"
-)
-BOILERPLATE = re.compile(
-    r"\b(?:dictated|transcribed|electronically|signed|approved by|verified by|communicated|"
-    r"discussed with|notified|were reported|was reported to|thank you|please do not hesitate|"
-    r"attending|resident|report(?:ed)? by|images? (?:were|was) (?:reviewed|obtained|acquired)|"
-    r"(?:were|was) (?:obtained|acquired|performed)|imaging was|protocol|sequences|multiplanar|"
-    r"comparison|compared (?:to|with) prior|no prior|i have (?:personally )?reviewed|"
-    r"voice recognition|transcription)\b",
+"""Words with which an entry of a list goes on about the one that it stands under."""
+LIST_LEAD = re.compile(r"\b(?:follow(?:s|ing)|below)\b", re.I)
+NOTHING = re.compile(r"(?:none|nil|n/?a|not applicable|nothing|see above|as above|na|no|yes)\W*", re.I)
+SIGN_OFF = re.compile(
+    r"\b(?:electronically|digitally) signed\b|^(?:signed|dictated|approved|verified|transcribed)\b"
+    r"|^(?:mit freundlichen|mfg\b|cordialement|atentamente|kind regards|sincerely)|^end of report",
     re.I,
 )
-ABBREVIATION = re.compile(
-    r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|vs|approx|fig|no|e\.g|i\.e|cf|St|al|a\.m|p\.m)|\b[A-Z])\.$", re.I
-)
-SENTENCE_END = re.compile(r"[.!?](?=\s+[\"'(\[]?[A-Z0-9]|\s*$)")
-MIN_LETTERS = 4
 
 
 def summarize(text: str) -> list[str]:
     """Sentences of a report, each once.
 
-    >>> summarize("TECHNIQUE: MRI.\\nFINDINGS: 1. A 3.5 x 2.1 cm. mass. No bleed.\\nIMPRESSION:
-    Mass.\\nSigned by Dr. X") ['A 3.5 x 2.1 cm. mass.', 'No bleed.', 'Mass.']
+    >>> summarize("TECHNIQUE: MRI.\\nFINDINGS: 1. A 3.5 x 2.1 cm. mass. No bleed.\\nSigned by Dr. X")
+    ['A 3.5 x 2.1 cm. mass.', 'No bleed.']
     """
     seen: dict[str, str] = {}
     for sentence in _statements(text):
-        seen.setdefault(sentence.lower(), sentence)
+        seen.setdefault(sentence.lower().rstrip(".!? "), sentence)
     return list(seen.values())
 
 
 def _statements(text: str) -> Iterator[str]:
-    for section in _sections(text.replace("\r\n", "\n").replace("\r", "\n")):
-        for item in _items(section):
-            for sentence in _sentences(item):
-                if sum(c.isalpha() for c in sentence) >= MIN_LETTERS and not BOILERPLATE.search(
-                    sentence
-                ):
-                    yield sentence
+    for section in sections(plain(text)):
+        if section.kind in KEPT:
+            yield from _kept(section)
+        elif section.kind is None or section.kind in LABELS:
+            if not section.has_findings:
+                yield from _kept(section)
+        elif section.kind in {Kind.TECHNIQUE, Kind.HISTORY} and (
+            section.within or not section.has_findings
+        ):
+            yield from _strays(section)
 
 
-def _sections(text: str) -> list[str]:
-    """Bodies of the sections that hold findings; the whole text when it has no headers at all."""
-    headers = list(HEADER.finditer(text))
-    if not headers:
-        return [text]
-    kept: list[str] = []
-    others: list[str] = []
-    for number, header in enumerate(headers):
-        end = headers[number + 1].start() if number + 1 < len(headers) else len(text)
-        title = next(g for g in header.groups() if g)
-        (kept if KEPT_SECTIONS.match(title.strip()) else others).append(text[header.end() : end])
-    return kept if kept or not text[: headers[0].start()].strip() else [text[: headers[0].start()]]
+def _kept(section: Section) -> Iterator[str]:
+    """Sentences of a section that holds findings."""
+    lines = section.lines
+    if section.kind in LABELS or section.kind is Kind.ADVICE:
+        lines = (f"{section.title}: {lines[0]}", *lines[1:]) if lines else lines
+    signed = False
+    for item, tail in _with_tails(items(lines)):
+        kept = []
+        for sentence in _labelled(item):
+            sentence = without_communication(sentence)
+            signed = signed or bool(SIGN_OFF.search(sentence[:200]))
+            if not is_boilerplate(sentence) and (not signed or is_statement(sentence)):
+                kept.append(sentence)
+        yield from [*kept[:-1], " ".join([*kept[-1:], *tail])] if kept or tail else []
 
 
-def _items(section: str) -> list[str]:
-    """List items and paragraphs; single line breaks within them are only wrapping."""
-    parts = ITEM.split(section)
-    return [" ".join(p.split()) for part in parts for p in re.split(r"\n\s*\n", part) if p.strip()]
+def _strays(section: Section) -> Iterator[str]:
+    """Findings in a section that should hold none, because none else does. What its title is about
+    comes first: the first sentence within a paragraph, the first item of a history."""
+    found = items(section.lines)
+    if section.kind is Kind.HISTORY and not section.within:
+        found = found[1:]
+    skipped = section.within
+    for item in found:
+        for sentence in _labelled(item):
+            sentence = without_communication(sentence)
+            if skipped:
+                skipped = False
+            elif is_statement(sentence) and not is_boilerplate(sentence):
+                yield sentence
 
 
-def _sentences(paragraph: str) -> list[str]:
-    found, start = [], 0
-    for end in SENTENCE_END.finditer(paragraph):
-        piece = paragraph[start : end.end()]
-        if ABBREVIATION.search(piece) and end.end() < len(paragraph):
+def _with_tails(found: list[Item]) -> list[tuple[Item, list[str]]]:
+    """Items, each with the entries under it that make no sense alone. An entry that ends in a colon
+    is a label of those under it."""
+    done: list[tuple[Item, list[str]]] = []
+    leads = {id(p) for item in found for p in item.parents if p.text.rstrip().endswith(":")}
+    for item in found:
+        if id(item) in leads:
             continue
-        found.append(piece.strip())
-        start = end.end()
-    rest = paragraph[start:].strip()
-    if rest:
-        found.append(rest if rest[-1] in ".!?" else f"{rest}.")
-    return found
+        parent = item.parents[-1] if item.parents else None
+        if parent and id(parent) in leads:
+            lead = parent.text.rstrip(" :")
+            if not LIST_LEAD.search(lead) and not OWN_LABEL.match(item.text):
+                item.text = f"{lead}: {item.text}"
+        elif parent and done and DEPENDENT.match(item.text) and not names_anatomy(item.text):
+            done[-1][1].extend(sentences(item.text))
+            continue
+        done.append((item, []))
+    return done
+
+
+def _labelled(item: Item) -> Iterator[str]:
+    """Sentences of an item, each with its label where it needs it."""
+    label, is_first, goes_on = item.label, True, True
+    for sentence in sentences(item.text):
+        own = OWN_LABEL.match(sentence)
+        if own and (kind := kind_of(own[1])) in LABELS:
+            label, is_first, goes_on = Label(own[1], kind), True, True
+            sentence = sentence[own.end() :]
+        if label is None:
+            if not NOTHING.fullmatch(sentence):
+                yield sentence
+            continue
+        if not holds_words(sentence):
+            continue
+        needed = _needs(label, sentence, is_first, goes_on)
+        goes_on = goes_on and (needed or is_first)
+        is_first = False
+        yield f"{label.text}: {sentence}" if needed else sentence
+
+
+def _needs(label: Label, sentence: str, is_first: bool, goes_on: bool) -> bool:
+    """Whether a sentence must be told what it is about."""
+    if label.kind is Kind.EXAM:
+        return is_first and is_verbless(sentence)
+    if label.kind is Kind.LEVEL:
+        return not any(is_level(word) for word in re.findall(r"[\w/-]+", sentence[:300]))
+    if is_first:
+        return is_verbless(sentence) or not shared_words(label.text, sentence)
+    return goes_on and not names_anatomy(sentence)
+

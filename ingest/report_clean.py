@@ -92,7 +92,7 @@ def _tag(tag: re.Match[str]) -> str:
         return "\n" if tag[1] else "\n- "
     if name in {"td", "th"}:
         return "\t" if tag[1] else ""
-    return "\n" if name in BLOCKS else ""
+    return "\n" if name in BLOCKS or re.fullmatch("h[1-6]", name) else ""
 
 
 def _mended(broken: re.Match[str]) -> str:

@@ -64,12 +64,12 @@ def sentences(paragraph: str) -> list[str]:
     found = []
     for piece in _pieces(paragraph):
         piece = piece.strip().lstrip(",;:").strip()
-        if holdsword_set(piece):
+        if holds_words(piece):
             found.append(piece if _is_ended(piece) else f"{piece.rstrip(',;: ')}.")
     return found
 
 
-def holdsword_set(text: str) -> bool:
+def holds_words(text: str) -> bool:
     """Whether there is enough to be a statement at all."""
     return (
         sum(len(word) for word in LETTERS.findall(text[:400])) >= MIN_LETTERS

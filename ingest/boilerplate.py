@@ -1,0 +1,225 @@
+"""Sentences of a report that are not about what the images show.
+
+In: a sentence. Out: whether it is technique, comparison, history, communication, signature or
+disclaimer and nothing else. Each pattern asks for the whole turn of phrase, not for a word: "larger
+than on the prior exam" is a finding, "comparison is made with the prior exam" is not.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ingest.anatomy import names_anatomy
+from ingest.report_titles import is_exam
+
+LOOKED_AT = 600
+"""Characters of a sentence that are looked at: no boilerplate is longer."""
+
+_IMAGES = (
+    r"(?:images?|imaging|slices?|sections?|scans?|scanning|ct|cta|mri?|mra|mdct|examinations?|exams?"
+    r"|study|studies|sequences?|reformats?|reconstructions?|reformations?|reformatting|views?|series"
+    r"|tomography|tomograms?|angiogra(?:m|phy)|acquisitions?|localizers?|radiographs?|protocol"
+    r"|scoring|evaluation|post-?processing|projections?|perfusion|spectroscopy)"
+)
+_MADE = (
+    r"(?:performed|obtained|acquired|carried out|generated|reconstructed|reformatted|taken|done"
+    r"|conducted|undertaken|utilized|employed|created|made available|sent|submitted|provided"
+    r"|displayed|processed)"
+)
+_AGENT = (
+    r"(?:contrast|isovue|omnipaque|visipaque|optiray|ultravist|iohexol|iopamidol|iodixanol|iopromide"
+    r"|gadolinium|gadavist|gadobutrol|magnevist|dotarem|multihance|prohance|omniscan|eovist|readicat"
+    r"|gastrografin|barium|saline|nitroglycerin|metoprolol|buscopan|glucagon|regadenoson|adenosine"
+    r"|fdg|lasix|furosemide|sedation|medication)"
+)
+_STUDY = (
+    r"(?:stud(?:y|ies)|exams?|examinations?|imaging|films?|scans?|cts?|mris?|radiographs?|images"
+    r"|reports?|priors?|comparisons?|mammograms?|x-?rays?)"
+)
+_DOCTOR = (
+    r"(?:dr|doctor|physician|clinician|surgeon|team|service|nurse|provider|referr\w+|ordering|ed|er"
+    r"|emergency|house officer|resident|pa|np|rn|office|\[name\])"
+)
+
+TECHNIQUE = (
+    rf"\b{_IMAGES}\b.{{0,150}}\b(?:was|were|are|is|been)\b(?: \w+){{0,3}} {_MADE}\b",
+    rf"\b{_AGENT}\b.{{0,80}}\b(?:was|were)\b(?: \w+){{0,2}} (?:given|administered|used|utilized|"
+    r"injected|instilled|employed|infused)\b",
+    rf"\b(?:administration|injection|infusion|bolus|instillation) of\b.{{0,80}}\b(?:{_AGENT}|\d+ "
+    r"?(?:ml|cc))\b.{0,60}$",
+    rf"\b\d+ ?(?:ml|cc|milliliters?|millilitres?|mg|milligrams?|mci|mbq)\b.{{0,40}}\b{_AGENT}\b",
+    rf"\b(?:received|given|drank|ingested)\b.{{0,40}}\b{_AGENT}\b",
+    r"\b(?:was|were) administered\b",
+    r"\bautomated exposure control\b|\biterative reconstruction\b|\bdose[- ](?:reduction|modulation"
+    r"|length|optimi[sz]ation)\b|\b(?:dlp|ctdi(?:vol)?)\b|\bdose\b.{0,40}\bmgy\b|\bmgy\b.{0,40}\b(?:cm|dose)\b"
+    r"|\bradiation (?:dose|exposure)\b|\bALARA\b|\b(?:as low as reasonably achievable)\b",
+    r"^(?:multi-?planar|multi-?sequence|helical|spiral|axial|sagittal|coronal|sequential|contiguous"
+    r"|non-?contrast|post-?contrast|pre-?contrast|thin|transaxial|routine|standard|unenhanced)"
+    rf"[^.]{{0,120}}\b(?:{_IMAGES}|t1w?|t2w?|stir|flair|dwi|reconstruction)\b(?![^.]{{0,200}}\b(?:shows?"
+    r"|demonstrates?|reveals?|is|are|normal|unremarkable|suggests?|no)\b)",
+    r"\b(?:slice thickness|field of view|tesla (?:magnet|scanner|system))\b",
+    r"^(?:this|the) (?:examination|exam|study|scan) (?:was|is) (?:interpreted|reviewed|reported|read"
+    r"|ordered|requested)\b",
+    r"^(?:ct|mri?|magnetic resonance|computed tomograph\w+)[^.]{0,80} (?:dated|from|of) "
+    r"(?:\[date\]|\d)[^.]{0,30}$",
+)
+LIMITATION = (
+    r"^(?:please note (?:that )?)?(?:the )?(?:\S+ ){0,4}(?:evaluation|assessment|examination|exam"
+    r"|study|technique|visualization|interpretation|sensitivity|detail)\b[^,;]{0,120}\b(?:is|are|was"
+    r"|were) (?:\w+ )?(?:limited|suboptimal|degraded|secondary to|compromised|hampered)\b[^,;]{0,120}$",
+    r"\b(?:technique|artifacts?|lack of (?:\w+ )?contrast|absence of (?:\w+ )?contrast|motion)\b"
+    r"[^,;]{0,30}\b(?:limits?|degrades?|reduces?|precludes?|compromises?) (?:the )?(?:\w+ )?"
+    r"(?:evaluation|assessment|visualization|sensitivity|detail|interpretation)\b[^,;]{0,120}$",
+    r"\bcould not be (?:evaluated|assessed|performed|examined) optimally\b",
+    r"\b(?:cannot|could not|can not) be optimally (?:evaluated|assessed)\b",
+)
+COMPARISON = (
+    r"^(?:the |direct |no direct )?(?:comparison|correlation)s?\b[^.]{0,60}\b(?:is|was|are|were|has been)"
+    r" (?:also )?(?:made|performed|evaluated|done|available)\b",
+    rf"^(?:there (?:is|are|was|were) )?(?:no|none|not any) (?:\w+ ){{0,3}}{_STUDY}\b(?: \S+){{0,4}}"
+    r"(?: (?:available|for comparison|provided|on file))[^.]{0,40}$",
+    rf"^there (?:is|are|were|was) no (?:prior |previous )?comparison {_STUDY}",
+    rf"^no (?:prior|previous|comparison) {_STUDY}[^.]{{0,20}}$",
+    rf"^(?:in )?compar(?:ed|ison) (?:to|with)(?: the)?(?: \S+){{0,8}} {_STUDY}(?: \S+){{0,6}}$",
+    rf"\bprior {_STUDY} (?:is |are |was |were )?(?:un|not )available\b",
+    rf"^(?:none|no priors?|not available|n/a|{_STUDY} (?:dated|from|of) \S+)\.?$",
+    rf"^the {_STUDY} (?:is|was|are|were) compared (?:to|with)\b[^,]{{0,80}}$",
+)
+HISTORY = (
+    r"^(?:(?:the |this )?(?:patient|pt\.?) (?:is|was) )?(?:an? |the )?\[?\d{1,3}\]?[ -](?:year|yr|month"
+    r"|week|day)s?[ -]old\b",
+    r"^(?:an? )?\[AGE\]",
+    r"^\d{1,3} ?(?:y/?o|yo|yr|f|m)\b",
+    r"^(?:the |this )?(?:patient|pt\.?) (?:is an? (?!\w+ post)|presents?|presented|has a (?:known )?"
+    r"history|complains|reports|was referred|was admitted|who)\b",
+    r"^(?:clinical )?(?:history|h/o|hx)\b(?: of\b|:)",
+    r"^(?:known case of|evaluate for|evaluation for|rule out|r/o|assess for|please evaluate|"
+    r"question of|concern for|suspected|clinical concern)\b(?!.{0,200}\b(?:is|are|was|were) (?:seen|"
+    r"noted|identified|present)\b)",
+)
+COMMUNICATION = (
+    r"\b(?:dictated|transcribed|electronically (?:signed|authenticated|approved)|e-?signed|digitally"
+    r" signed)\b",
+    r"^(?:signed|approved|verified|authenticated|finali[sz]ed|reported|reviewed|interpreted|read"
+    r"|reporting|prepared|authori[sz]ed|validated)\b(?: \w+)? ?(?:by|on|electronically|datetime|:)",
+    rf"\b(?:discussed|reviewed|communicated|conveyed|relayed|reported|called|telephoned|phoned|faxed"
+    rf"|paged|given|transmitted|informed|notified|shared)\b[^.]{{0,60}}\b(?:with|to|by)\b[^.]{{0,40}}\b"
+    rf"{_DOCTOR}\b",
+    rf"\b{_DOCTOR}\b[^.]{{0,60}}\b(?:was|were|is|has been|have been) (?:\w+ )?(?:notified|informed"
+    r"|called|paged|contacted|telephoned|made aware|advised of|alerted)\b",
+    r"\b(?:findings?|results?|report|impression|this)\b[^.]{0,60}\b(?:was|were|will be|has been|have"
+    r" been) (?:\w+ )?(?:discussed|communicated|conveyed|relayed|called|telephoned|phoned|faxed|mailed"
+    r"|emailed|sent|paged|posted|transmitted)\b",
+    r"\b(?:by|via|over the) (?:telephone|phone)\b|\btelephone (?:call|report|conversation)\b"
+    r"|\bread[- ]?back\b|\backnowledged (?:receipt|understanding)\b|\bverbal(?:ly)? (?:report|commun"
+    r"|inform)",
+    r"\b(?:i|we) (?:have )?(?:personally |independently |also )?(?:reviewed|examined|interpreted|"
+    r"supervised|discussed|spoke|called|notified|informed|agree|concur)\b.{0,80}\b(?:images?|report"
+    r"|findings|study|resident|interpretation|above|dr|team|with)\b",
+    r"\bteaching physician\b|\battending (?:radiologist|physician|review|addendum|note)\b",
+    r"\bpending (?:\w+ )?(?:review|approval|read|verification|signature)\b",
+    r"\bthank you for\b|\bthanks for\b|\bdo not hesitate\b|\bplease (?:contact|call)\b|\bif (?:you have"
+    r"|there are) (?:any )?questions\b",
+    r"\bvoice[- ]recognition\b|\bspeech[- ]recognition\b|\bdictation (?:software|system)\b"
+    r"|\btranscription(?:al)? errors?\b|\btypographical errors?\b|\bsound-?alike\b"
+    r"|\bthis (?:report|document|message|fax|dictation)\b.{0,80}\b(?:confidential|generated|created|"
+    r"prepared|signed|intended|privileged|finali[sz]ed|preliminary|dictated|contains?|may contain)\b",
+    r"\b(?:end of|preliminary|final|addended|amended) (?:the )?(?:report|addendum|impression|dictation)"
+    r"\W{0,4}$",
+    r"^(?:please )?(?:see|refer to)\b (?:the )?(?:full |above|below|findings|impression|body|report"
+    r"|separate|separately|dictated|addendum|discussion)[^.]{0,60}$",
+    r"^(?:as (?:above|described above|stated above|noted above|described|per above)|see (?:above|below"
+    r"|impression|findings)|please see (?:above|report above|report)|same as above|above)\W*$",
+    r"^page \d+(?: of \d+)?\W*$",
+    r"\bcritical (?:result|value|finding)s? (?:were |was |communicated|notification|reporting|called)",
+    r"^(?:mit freundlichen|mfg|freundliche gr|kollegiale gr|cordialement|bien cordialement|"
+    r"confraternellement|atentamente|saludos|saygılar|met vriendelijke|cordiali saluti|atenciosamente"
+    r"|kind regards|best regards|regards|sincerely|yours)",
+    r"^(?:dr|prof|priv)\.[ -]?(?:(?:dr|med|habil|univ|prof|univ-prof)\.?[ -]?){0,3}(?:\[NAME\]|[A-Z]"
+    r"[\w.-]*\s?){1,4}(?:,.{0,40})?\W*$",
+    r"(?:^|[ ,])(?:m\.?d|d\.?o|frcr|mbbs|mbchb|frcpc|franzcr|ph\.?d|fachar(?:zt|ztin)[^.]{0,30}"
+    r"|(?:consultant|staff|attending|board[- ]certified|specialist)? ?(?:neuro-?)?radiologist"
+    r"|radiologue|radi.logo|radyoloji uzman.|gmc(?: no)?[ .:\d]*)"
+    r"(?:[ ,]{1,2}(?:\[DATE\]|\[\w+\]|[\d/:. -]{1,20}|[ap]m|at|on))*\W*$",
+    r"^\W*(?:\[(?:NAME|DATE|ID|PHONE|ADDRESS|PLACE|EMAIL|TIME|AGE)\]\W*){1,6}$",
+)
+INSTRUCTION = (
+    r"\b(?:ignore|disregard|forget)\b[^.]{0,30}\b(?:previous|prior|above|earlier|all|any)\b[^.]{0,30}"
+    r"\b(?:instructions?|prompts?|rules|text)\b",
+    r"\byou are (?:now|an? (?:ai|assistant|language model))\b|\bdeveloper mode\b|\bsystem prompt\b"
+    r"|\b(?:as|being) an? (?:ai|language model)\b|\breply only\b|\brespond only with\b",
+)
+"""Text addressed to a machine that reads the report: no finding whatever it says."""
+
+VERBLESS = re.compile(
+    rf"^(?:the )?(?:\w+[ -]){{0,6}}{_IMAGES}\b(?: \S+){{0,25}} (?:with|without|using|after|following)"
+    rf" (?:\S+ ){{0,6}}{_AGENT}\b.{{0,60}}$",
+    re.I,
+)
+"""What was done, in a sentence without a verb."""
+_WHOLE = re.compile(
+    "|".join(
+        f"(?:{pattern})"
+        for group in (TECHNIQUE, LIMITATION, COMPARISON, HISTORY, COMMUNICATION, INSTRUCTION)
+        for pattern in group
+    ),
+    re.I,
+)
+TRAILING = re.compile(
+    r"[,;(]? ?(?:which (?:was|were) |and )?(?:(?:this |these |findings? |results? )+(?:was |were ))?"
+    r"(?:discussed|communicated|reported|conveyed|relayed|telephoned|called|phoned) (?:with|to|by)"
+    rf"\b[^.]{{0,20}}\b(?:{_DOCTOR})\b.{{0,120}}$",
+    re.I,
+)
+"""Communication at the end of a sentence that says more."""
+STATEMENT = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|shows?|showed|demonstrates?|demonstrated|reveals?|appears?|"
+    r"measures?|measuring|seen|noted|identified|contains?|extends?|suggests?|represents?|remains?"
+    r"|lies|cannot|may|enhances?|visuali[sz]ed|disclose[sd]?|involves?|causes?|maintained|evident"
+    r"|present|terminates?|exhibits?)\b",
+    re.I,
+)
+"""A verb: the sentence stands by itself."""
+NEGATION_OR_STATE = re.compile(
+    r"^(?:no\b|there (?:is|are|was|were|has|have)\b|normal\b|unremarkable|stable\b|unchanged|mild"
+    r"|moderate|severe|small|large|multiple|few|several|scattered|diffuse|bilateral|left|right|new\b"
+    r"|interval|the\b|visuali[sz]ed|within\b|status post|an? \d|an?\b|kein|keine)",
+    re.I,
+)
+
+
+def is_boilerplate(sentence: str) -> bool:
+    """Whether a sentence says nothing of what the images show."""
+    start = sentence[:LOOKED_AT].strip()
+    if len(sentence) > LOOKED_AT:
+        return False
+    return (
+        bool(_WHOLE.search(start))
+        or is_exam(start)
+        or (is_verbless(start) and bool(VERBLESS.search(start)))
+    )
+
+
+def without_communication(sentence: str) -> str:
+    """A sentence without whom its finding was told at its end."""
+    if len(sentence) > LOOKED_AT:
+        return sentence
+    cut = TRAILING.search(sentence)
+    if cut is None or cut.start() == 0 or not names_anatomy(sentence[: cut.start()]):
+        return sentence
+    return f"{sentence[: cut.start()].rstrip(' ,;(')}."
+
+
+def is_verbless(sentence: str) -> bool:
+    """Whether a sentence is a fragment: "Normal." """
+    return not STATEMENT.search(sentence[:LOOKED_AT])
+
+
+def is_statement(sentence: str) -> bool:
+    """Whether words that stand where no finding is expected are one: they say of anatomy that it is
+    or has something."""
+    return bool(
+        NEGATION_OR_STATE.match(sentence)
+        and names_anatomy(sentence)
+        and (not is_verbless(sentence) or sentence[:3].lower() == "no ")
+    )

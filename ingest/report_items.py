@@ -1,0 +1,257 @@
+"""The lines of a section -> its items: what a list, a paragraph or a line break holds apart.
+
+In: plain lines. Out: items with the label they stand under and their place in the list. A line
+break is only wrapping unless the line was ended on purpose: by a full stop, by the next line's list
+mark or label, or where the next word would have fitted on the line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ingest.anatomy import is_anatomy_label
+from ingest.report_sentences import CJK
+from ingest.report_titles import DECORATION, LABELS, MAX_TITLE, Kind, kind_of
+
+BULLET = re.compile(r"([ \t]*)(?:[-\u2013\u2014*+\u2022\u2023>](?=\s)|[-\u2013\u2014](?=[^\W\d_]))[ \t]*")
+NUMBER = re.compile(
+    r"([ \t]*)[(#]?(\d{1,2})(?:[.)](?=\s*[^\W\d_]|\s)|[.)]$|\u3001|\uff0e|[ \t]?[-\u2013](?=[ \t]+[A-Z]))"
+    r"[ \t]*"
+)
+CIRCLED = re.compile(r"([ \t]*)[\u2460-\u2473\u2776-\u277f][ \t]*")
+LETTER = re.compile(r"([ \t]*)\(?([a-hA-H])[.)](?=\s)[ \t]*")
+ROMAN = re.compile(r"([ \t]*)\(?([ivx]{1,4}|[IVX]{2,4})[.)](?=\s)[ \t]*")
+INLINE_NUMBER = re.compile(r"(?<=\s)\(?(\d{1,2})[.)][ \t]*(?=\S)|[\u2461-\u2473][ \t]*")
+LABEL = re.compile(r"[ \t]*([^\s:\uff1a][^:\uff1a.;\n]{0,68}?)[ \t]*[:\uff1a](?=[ \t]|$|[^\W\d_])[ \t]*")
+COLUMN = re.compile(r"[ \t]*([^\s:\uff1a][^:\uff1a.;\t\n]{1,40}?)(?:[ \t]*\t[ \t]*|[ ]{4,}|[ ]?\.{3,}[ ]?)(?=\S)")
+ENDED = re.compile(r"[.!?:;\u3002\uff01\uff1f][)\]\"'\u201d\u2019]*$")
+FUNCTION_WORD = re.compile(
+    r"(?:^|[\s(])(?:the|an?|of|in|on|at|to|for|with|without|and|or|by|from|as|is|are|was|were|be|been"
+    r"|has|have|no|than|that|which|this|these|its|into|within|per|measuring|left|right|small|mild|der"
+    r"|die|das|des|den|dem|und|oder|mit|ohne|im|in|am|von|zu|le|la|les|de|du|et|ou|avec|sans|el|los"
+    r"|las|con|sin|y)$|[,/(-]$",
+    re.I,
+)
+MIN_WIDTH = 30
+"""Columns; lines of a narrower paragraph were not wrapped."""
+MAX_LABEL_WORDS = 6
+NOT_IN_LABEL = re.compile(r"\b(?:is|are|was|were|has|have|there|shows?|demonstrates?|seen|noted)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What an item stands under."""
+
+    text: str
+    kind: Kind
+
+
+@dataclass
+class Item:
+    """A paragraph, or an entry of a list."""
+
+    text: str
+    label: Label | None = None
+    parents: tuple[Item, ...] = ()
+    """Of an entry of a list: those that it stands under, outermost first."""
+    listed: bool = False
+
+
+@dataclass
+class _Reader:
+    """Where in the list and under which label the lines are."""
+
+    items: list[Item] = field(default_factory=list)
+    label: Label | None = None
+    above: list[tuple[int, str, Item]] = field(default_factory=list)
+    """Open entries: (indent, kind of mark, item)."""
+    lines: list[str] = field(default_factory=list)
+    listed: bool = False
+    filled: bool = False
+    """Something stands under the label already."""
+
+
+def items(lines: Sequence[str]) -> list[Item]:
+    """Items of a section, in order."""
+    reader = _Reader()
+    number = 0
+    widths = _widths(lines)
+    for line, width in zip(lines, widths, strict=True):
+        if not line.strip():
+            _flush(reader)
+            reader.listed = False
+            if reader.filled:
+                reader.label = None
+            continue
+        mark = _mark(line, number if reader.above else 0)
+        if mark is not None:
+            _flush(reader)
+            indent, kind, length, number = mark
+            _enter(reader, indent, kind)
+            line = line[length:]
+        elif reader.above and not reader.lines and not reader.listed:
+            reader.above.clear()
+        _read(reader, line, width, marked=mark is not None)
+    _flush(reader)
+    return reader.items
+
+
+def _widths(lines: Sequence[str]) -> list[int]:
+    """Width of the paragraph of each line."""
+    widths, start = [0] * len(lines), 0
+    for end in range(len(lines) + 1):
+        if end == len(lines) or not lines[end].strip():
+            width = max((len(line.rstrip()) for line in lines[start:end]), default=0)
+            widths[start:end] = [width] * (end - start)
+            start = end + 1
+    return widths
+
+
+def _read(reader: _Reader, line: str, width: int, marked: bool) -> None:
+    """One line, whose mark is off."""
+    bare = line.strip(DECORATION + ":")
+    is_new = marked or not reader.lines or _is_break(reader.lines[-1], line, width)
+    if is_new and not marked and bare and not ENDED.search(line.rstrip()) and bare[0].isupper():
+        kind = kind_of(bare)
+        if kind in LABELS:  # a heading of its own
+            _flush(reader)
+            reader.label, reader.filled, reader.listed = Label(bare, kind), False, False
+            reader.above.clear()
+            return
+    label = LABEL.match(line) or _column(line)
+    if label and (is_new or label[1][0].isupper()) and _is_label(label[1]):
+        if not marked:
+            _flush(reader)
+            if reader.above and _is_outside(reader, line):
+                reader.above.clear()
+                reader.listed = False
+        kind = kind_of(label[1])
+        rest = line[label.end() :]
+        if kind in LABELS:
+            reader.label, reader.filled = Label(label[1].strip(), kind), False
+            line = rest
+        elif not marked:
+            reader.label, reader.filled = None, True
+        if not line.strip():
+            return
+        reader.lines.append(line)
+        return
+    if is_new and not marked:
+        _flush(reader)
+    reader.lines.append(line)
+
+
+def _column(line: str) -> re.Match[str] | None:
+    column = COLUMN.match(line)
+    return column if column and is_anatomy_label(column[1]) else None
+
+
+def _is_outside(reader: _Reader, line: str) -> bool:
+    """Whether a line without a mark is indented no further than the list before it."""
+    return len(line) - len(line.lstrip()) <= reader.above[0][0]
+
+
+def _is_label(title: str) -> bool:
+    title = title.strip(DECORATION)
+    return (
+        bool(title)
+        and (title[0].isupper() or title[0].isdigit() or not title.isascii())
+        and (
+            kind_of(title) in LABELS
+            or (len(title.split()) <= MAX_LABEL_WORDS and not NOT_IN_LABEL.search(title))
+        )
+    )
+
+
+def _is_break(line: str, following: str, width: int) -> bool:
+    """Whether a line was ended on purpose."""
+    line, following = line.rstrip(), following.strip()
+    if ENDED.search(line):
+        return True
+    first = following.split(None, 1)[0]
+    if FUNCTION_WORD.search(line) or first[0].islower():
+        return False
+    return width < MIN_WIDTH or len(line) + 1 + len(first) <= width
+
+
+def _mark(line: str, number: int) -> tuple[int, str, int, int] | None:
+    """(indent, kind, length, number) of a line's list mark."""
+    if match := NUMBER.match(line):
+        return len(match[1].expandtabs(4)), "number", match.end(), int(match[2])
+    for kind, pattern in (("bullet", BULLET), ("number", CIRCLED)):
+        if match := pattern.match(line):
+            return len(match[1].expandtabs(4)), kind, match.end(), number
+    if match := ROMAN.match(line):
+        if match[2] not in {"v", "x"} or number:
+            return len(match[1].expandtabs(4)), "roman", match.end(), number
+    if match := LETTER.match(line):
+        if match[2].islower() or match[0].rstrip().endswith(")") or match[2] == "A" or number:
+            return len(match[1].expandtabs(4)), "letter", match.end(), number
+    return None
+
+
+def _enter(reader: _Reader, indent: int, kind: str) -> None:
+    """Close the entries that a new one does not stand under."""
+    above = reader.above
+    while above and not (
+        above[-1][0] < indent
+        or (above[-1][0] == indent and above[-1][1] != kind and kind not in {k for _, k, _ in above})
+    ):
+        above.pop()
+    item = Item("", reader.label, tuple(entry for _, _, entry in above), listed=True)
+    above.append((indent, kind, item))
+    reader.listed = True
+
+
+def _flush(reader: _Reader) -> None:
+    """The lines so far are an item."""
+    text = joined(reader.lines)
+    reader.lines = []
+    if not text:
+        return
+    reader.filled = True
+    entry = reader.above[-1][2] if reader.listed and reader.above else None
+    parents = entry.parents if entry else ()
+    for number, part in enumerate(_numbered(text)):
+        if entry and number == 0 and not entry.text:
+            entry.text, entry.label = part, reader.label
+            reader.items.append(entry)
+        else:
+            reader.items.append(Item(part, reader.label, parents, reader.listed or number > 0))
+
+
+def joined(lines: Sequence[str]) -> str:
+    """Wrapped lines as one; a word hyphenated at the line's end is left with its hyphen."""
+    text = ""
+    for line in lines:
+        line = " ".join(line.split())
+        glue = "" if not text or (CJK.match(text[-1]) and CJK.match(line[:1])) else " "
+        text = f"{text}{glue}{line}" if text else line
+    return text
+
+
+def _numbered(text: str) -> Iterator[str]:
+    """Entries of a list within a line: "1. Mass. 2. Edema." Numbers must count up from 1."""
+    start, expected = 0, 1
+    first = NUMBER.match(text)
+    if first and int(first[2]) == 1:
+        start, expected = first.end(), 2
+    elif not first and not re.match(r"[^.]{0,80}[.:] 1[.)] ?\S", text):
+        expected = 2 if re.search(r"\s\(?2[.)] ?[A-Z]", text[:400]) else 1
+    for mark in INLINE_NUMBER.finditer(text, start):
+        value = int(mark[1]) if mark[1] else ord(mark[0][0]) - 0x245F
+        before, after = text[start : mark.start()].rstrip(), text[mark.end() : mark.end() + 1]
+        is_ended = not before or before[-1] in ".;:?!)\u3002"
+        if value == expected and (after.isupper() or (is_ended and not after.islower())) and (
+            expected > 1 or is_ended
+        ):
+            if before:
+                yield before
+            start, expected = mark.end(), expected + 1
+    if text[start:].strip():
+        yield text[start:]
+
+
+__all__ = ["MAX_TITLE", "Item", "Label", "items", "joined"]
