@@ -104,22 +104,37 @@ def _predecessors(top: Lenient) -> Iterator[str]:
 
 
 def _lines(parent: Lenient, depth: int, around: str = "") -> Iterator[str]:
-    """Lines of what a container called `around`, or an item with items of its own, holds."""
+    """Lines of what a container called `around`, or an item with items of its own, holds. Values of
+    a container that is to be read as prose make one line."""
     if depth > LARGEST_DEPTH:
         return
+    is_prose = plain(parent.get("ContinuityOfContent")) == "CONTINUOUS"
+    prose: list[str] = []
     for item in _items(parent, "ContentSequence"):
         if plain(item.get("RelationshipType")) in ASIDE:
             continue
         name, kind = _meaning(item, "ConceptNameCodeSequence"), plain(item.get("ValueType"))
         if kind == "CONTAINER":
+            yield from _together(prose)
             inside = [line for line in _lines(item, depth + 1, name) if line]
             if inside:
                 yield from ("", f"{name.upper()}:" if name else "", *inside)
             continue
-        if value := _value(item, kind):
+        value = _value(item, kind)
+        if value and is_prose:
+            prose.append(value)
+        elif value:
             is_said = not name or _stem(name) == _stem(around)  # a Finding among the Findings
             yield value if is_said else f"{name}: {value}"
         yield from _lines(item, depth + 1, name)
+    yield from _together(prose)
+
+
+def _together(prose: list[str]) -> Iterator[str]:
+    """What waits of a running text, as a line."""
+    if prose:
+        yield " ".join(prose)
+        prose.clear()
 
 
 def _stem(name: str) -> str:
