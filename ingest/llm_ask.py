@@ -203,6 +203,7 @@ class Asker:
     def _fault(self, what: str) -> None:
         """Count a request that came to nothing. Raises UserError after too many in a row."""
         self._faults += 1
+        self._tally.told = what
         if self._faults >= max(FAULTS, 2 * self._llm.speed.concurrency):
             raise UserError(
                 f"{self._where}: {self._faults} requests in a row came to nothing, the last: "

@@ -11,24 +11,22 @@ answer without the schema) is sent again as a smaller batch. Source: OpenAI's Ba
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import openai
 from openai.types import Batch
 
 from ingest import llm_batch_state as states
-from ingest.llm_ask import ATTEMPTS, TOLD, Asker, Todo, told
+from ingest.llm_ask import ATTEMPTS, FAULTS, Asker, Todo, told
+from ingest.llm_batch_results import Result, results
 from ingest.llm_batch_state import State
 from ingest.llm_cache import Cache, Failure, Marks, Settled
 from ingest.llm_prompt import Prompt
-from ingest.llm_request import Dialect, failure_of, is_completion, settle
+from ingest.llm_request import Dialect
 from ingest.llm_spent import Stop, Tally
 from study.errors import UserError
 from study.llm_sections import Llm
@@ -69,8 +67,6 @@ class Batches:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._said = ""
-        """What the endpoint said of the last request that it refused for no reason of its text."""
 
     def stop(self) -> None:
         """Take no further step. Batches go on at the endpoint, and the next run takes them up."""
@@ -175,19 +171,20 @@ class Batches:
                 if self._stop.is_set():
                     return
                 batch = await self._client.batches.retrieve(state.batch_id)
-            resumed = False
             if batch.status == "failed":
-                state = await self._failed(state, batch)
+                state = await self._failed(state, batch, resumed)
+                resumed = False
                 continue
+            resumed = False
             files = tuple(f for f in (batch.output_file_id, batch.error_file_id) if f)
             await self._store(state, files)
             rest = self._rest(state, (state.input_file_id, *files))
-            all_refused = rest.requests == state.requests and bool(self._said)
-            if rest.requests == 0 or rest.attempt > TRIES or all_refused:
+            if rest.requests == 0 or rest.attempt > TRIES:
                 await self._finish(state, rest)
-                if all_refused:
+                if rest.requests == state.requests >= FAULTS:
                     raise UserError(
-                        f"{self._llm.base_url} refuses every request of a batch: {self._said}"
+                        f"{self._llm.base_url} ({self._llm.model}): batches of {rest.requests:,} "
+                        f"requests came to nothing, the last: {self._tally.told or 'no results'}"
                     )
                 return
             states.write_rest(self._place, state, rest, partial(self._is_open, state))
@@ -261,11 +258,13 @@ class Batches:
                 await self._sleep(LOOK_S * 2**look)
         raise AssertionError("unreachable")
 
-    async def _failed(self, state: State, batch: Batch) -> State:
-        """A batch that was not begun costs nothing: wait where the endpoint has too much of ours
-        already, else say what it says."""
+    async def _failed(self, state: State, batch: Batch, resumed: bool) -> State:
+        """A batch that was not begun costs nothing: make it anew if it is of an earlier run, wait
+        where the endpoint has too much of ours already, else say what it says."""
         errors = (batch.errors.data if batch.errors else None) or []
         state = states.save(self._place, replace(state, step="uploaded", batch_id=""))
+        if resumed:
+            return state
         others = sum(not task.done() for task in self._tasks) > 1
         if others and any(error.code == "token_limit_exceeded" for error in errors):
             await self._sleep(self._llm.speed.batch_poll_s)
@@ -288,14 +287,23 @@ class Batches:
                 with replacing(local) as copy:
                     async for piece in stream.iter_bytes():
                         copy.write(piece)
-            for key, settled in self._results(local, state):
-                if self._is_open(state, key):
-                    rows.append((key, settled))
+            for result in results(local, self._prompt):
+                self._take(result, state, rows)
                 if len(rows) >= ROWS:
                     self._commit(rows)
                     await asyncio.sleep(0)
             local.unlink()
         self._commit(rows)
+
+    def _take(self, result: Result, state: State, rows: list[tuple[bytes, Settled]]) -> None:
+        """Add a result to the rows for the cache, unless it is to be asked again."""
+        settled = result.settled
+        if settled is None:
+            self._tally.told = result.told
+        elif settled.failure == Failure.MALFORMED and state.attempt < ATTEMPTS:
+            self._tally.purse.pay(settled.tokens_in, settled.tokens_out)
+        elif self._is_open(state, result.key):
+            rows.append((result.key, replace(settled, run=state.name)))
 
     def _is_open(self, state: State, key: bytes) -> bool:
         """Whether a key still needs an answer. A failure of an earlier run does."""
@@ -307,31 +315,6 @@ class Batches:
         for _, settled in rows:
             self._tally.settle(settled)
         rows.clear()
-
-    def _results(self, file: Path, state: State) -> Iterator[tuple[bytes, Settled]]:
-        """Keys and what became of them; those to be asked again are left out."""
-        with file.open("rb") as lines:
-            for line in lines:
-                try:
-                    row: Any = json.loads(line)
-                    key = bytes.fromhex(row["custom_id"])
-                    response = row.get("response") or {}
-                    reply = response.get("body")
-                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                    continue  # a line cut short; its request is open and asked again
-                if is_completion(reply):
-                    settled = settle(reply, self._prompt)
-                    if settled.failure == Failure.MALFORMED and state.attempt < ATTEMPTS:
-                        self._tally.purse.pay(settled.tokens_in, settled.tokens_out)
-                        continue
-                else:
-                    said = json.dumps(row.get("error") or reply)
-                    failure = failure_of(said)
-                    if failure is None:
-                        self._said = said[:TOLD]
-                        continue
-                    settled = Settled(None, failure)
-                yield key, replace(settled, run=state.name)
 
     def _rest(self, state: State, leftovers: tuple[str, ...]) -> State:
         """The next attempt: for what is still open."""

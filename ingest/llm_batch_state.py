@@ -125,6 +125,7 @@ class Requests:
     """Requests gathered into files of a size that a batch may have."""
 
     def __init__(self, place: Path, llm: Llm) -> None:
+        private_folder(place.parent)
         private_folder(place)
         self._place, self._llm = place, llm
         self._gathered = place / "gathered.jsonl"

@@ -44,6 +44,8 @@ class Spent:
     """By reason; they are not asked again unless a run is told to."""
     unanswered: int = 0
     """Not settled because of the endpoint; the next run asks again."""
+    told: str = ""
+    """What the endpoint said last of those."""
     tokens_in: int = 0
     tokens_out: int = 0
     cost: float = 0.0
@@ -59,6 +61,7 @@ class Tally:
         self._counts: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self.stopped: Stop | None = None
+        self.told = ""
 
     def skip(self, what: str) -> None:
         """A text that is not asked: cached, repeated or empty."""
@@ -91,6 +94,7 @@ class Tally:
             answered=counts["answered"],
             failed=dict(sorted(self._failed.items())),
             unanswered=counts["unanswered"],
+            told=self.told if counts["unanswered"] else "",
             tokens_in=self.purse.tokens_in,
             tokens_out=self.purse.tokens_out,
             cost=self.purse.spent,

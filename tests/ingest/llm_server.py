@@ -229,10 +229,12 @@ class LlmServer:
             row = json.loads(line)
             text = text_of(row["body"])
             fault = self.faults[text].popleft() if self.faults.get(text) else ""
-            status, reply = self.completion(row["body"], fault)
-            if fault in ("500", "long"):
-                told = "maximum context length" if fault == "long" else "oops"
-                status, reply = 500 if fault == "500" else 400, _fault(told)
+            if fault == "500":
+                status, reply = 500, _fault("oops")
+            elif fault == "long":
+                status, reply = 400, _fault("maximum context length")
+            else:
+                status, reply = self.completion(row["body"], fault)
             self.asked[text] += 1
             self.written[text] += status == 200
             result = {"custom_id": row["custom_id"], "error": None}
