@@ -12,7 +12,7 @@ import re
 from ingest.common_words import words as word_set
 
 STEMS = word_set(
-    "brain cerebr cerebell hemispher ventric sulc sulci gyri cistern calvari skull cranio crani "
+    "pericholecyst cholecyst perinephr perirenal periportal peripancrea paraaort paracav brain bile biliary spleen cerebr cerebell hemispher ventric sulc sulci gyri cistern calvari skull cranio crani "
     "scalp orbit globe optic sinus mastoid petrous temporal frontal parietal occipital pituitar "
     "sella suprasell pons pontine midbrain medulla thalam basal gangli caudate putamen hippocamp "
     "corpus callosum matter gray grey cort cranial nerve mening dura extraaxial extra-axial "
@@ -46,7 +46,7 @@ FOREIGN_STEMS = word_set(
 SHORT = word_set("bil gi gu ear os rate rein lad lcx rca cbd face anal node disc disk")
 """Whole words only: longer words that begin so are something else."""
 NEUTRAL = word_set(
-    "and or the of in at both upper lower left right bilateral superior inferior anterior medial "
+    "whole entire total and or the of in at both upper lower left right bilateral superior inferior anterior medial "
     "lateral central peripheral proximal distal deep superficial main major great large small "
     "visualized visualised visible imaged included other others remaining remainder rest "
     "surrounding adjacent structures structure spaces space system systems tract organs organ "
@@ -60,7 +60,7 @@ NEUTRAL = word_set(
 WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 DISEASE = re.compile(
     r"(?:itis|megaly|iasis|osis|oses|opathy|ectasi[as]|penia|oma|omas|emia|aemia|trophy|ectomy|cele"
-    r"|ectopia|sclerosis|lysis|listhesis|edema|oedema|physema|thorax)$"
+    r"|ectopia|sclerosis|lysis|listhesis|edema|oedema|physema|thorax|rads)$"
 )
 """Ends of words for what an organ has, not for the organ: "Hepatomegaly" is no label."""
 ORGAN_AFTER_ALL = word_set("thorax hemithorax")
@@ -68,12 +68,14 @@ LEVEL = re.compile(
     r"(?:at |level )?(?:the )?[CTLS]\d{1,2}(?: ?[-\u2013/] ?[CTLS]?\d{1,2})?(?: levels?)?", re.I
 )
 """A level of the spine: C4-5, L5/S1, T12."""
+RANGE = re.compile(r"\b[CTL]\d{1,2} ?[-\u2013/] ?[CTLS]?\d{1,2}\b")
+"""A level within a sentence; a single one may be a nerve root's."""
 NUMBERED = re.compile(
     r"(?:target |index )?(?:lesion|nodule|mass|node|aneurysm|segment|stone|collection|metastasis)"
     r" ?(?:no\.? ?)?#? ?\d{1,3}",
     re.I,
 )
-SIDES = word_set("right left bilateral rechts links droit gauche")
+SIDES = word_set("right left bilateral both rechts links beidseits droit gauche")
 
 _STEMS = tuple(
     sorted({stem for stem in [*STEMS, *FOREIGN_STEMS] if stem not in SHORT}, key=len, reverse=True)
@@ -97,6 +99,13 @@ def is_level(title: str) -> bool:
     """Whether a title is a level of the spine, or one of several lesions."""
     title = title.strip()
     return bool(LEVEL.fullmatch(title) or NUMBERED.fullmatch(title))
+
+
+def says_where(sentence: str, label: str) -> bool:
+    """Whether a sentence names anatomy itself, and a side where its label has one."""
+    words = {word.lower() for word in WORD.findall(sentence)}
+    sided = {word.lower() for word in WORD.findall(label)} & SIDES
+    return names_anatomy(sentence) and (not sided or bool(words & SIDES))
 
 
 def shared_words(label: str, sentence: str) -> bool:

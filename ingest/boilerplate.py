@@ -48,7 +48,7 @@ TECHNIQUE = (
     rf"\b(?:administration|injection|infusion|bolus|instillation) of\b.{{0,80}}\b(?:{_AGENT}|\d+ "
     r"?(?:ml|cc))\b.{0,60}$",
     rf"\b\d+ ?(?:ml|cc|milliliters?|millilitres?|mg|milligrams?|mci|mbq)\b.{{0,40}}\b{_AGENT}\b",
-    rf"\b(?:received|given|drank|ingested)\b.{{0,40}}\b{_AGENT}\b",
+    rf"\b(?:received|(?:was|were) given|drank|ingested)\b.{{0,40}}\b{_AGENT}\b",
     r"\b(?:was|were) administered\b",
     r"\bautomated exposure control\b|\biterative reconstruction\b|\bdose[- ](?:reduction|modulation"
     r"|length|optimi[sz]ation)\b|\b(?:dlp|ctdi(?:vol)?)\b|\bdose\b.{0,40}\bmgy\b|\bmgy\b.{0,40}\b(?:cm|dose)\b"
@@ -100,7 +100,7 @@ HISTORY = (
 COMMUNICATION = (
     r"\b(?:dictated|transcribed|electronically (?:signed|authenticated|approved)|e-?signed|digitally"
     r" signed)\b",
-    r"^(?:signed|approved|verified|authenticated|finali[sz]ed|reported|reviewed|interpreted|read"
+    r"^(?:addendum )?(?:signed|approved|verified|authenticated|finali[sz]ed|reported|reviewed|interpreted|read"
     r"|reporting|prepared|authori[sz]ed|validated)\b(?: \w+)? ?(?:by|on|electronically|datetime|:)",
     rf"\b(?:discussed|reviewed|communicated|conveyed|relayed|reported|called|telephoned|phoned|faxed"
     rf"|paged|given|transmitted|informed|notified|shared)\b[^.]{{0,60}}\b(?:with|to|by)\b[^.]{{0,40}}\b"
@@ -116,6 +116,7 @@ COMMUNICATION = (
     r"\b(?:i|we) (?:have )?(?:personally |independently |also )?(?:reviewed|examined|interpreted|"
     r"supervised|discussed|spoke|called|notified|informed|agree|concur)\b.{0,80}\b(?:images?|report"
     r"|findings|study|resident|interpretation|above|dr|team|with)\b",
+    r"^i,? .{0,60}\bha(?:ve|s) (?:personally |independently )?(?:reviewed|examined)\b",
     r"\bteaching physician\b|\battending (?:radiologist|physician|review|addendum|note)\b",
     r"\bpending (?:\w+ )?(?:review|approval|read|verification|signature)\b",
     r"\bthank you for\b|\bthanks for\b|\bdo not hesitate\b|\bplease (?:contact|call)\b|\bif (?:you have"
@@ -135,13 +136,14 @@ COMMUNICATION = (
     r"^(?:mit freundlichen|mfg|freundliche gr|kollegiale gr|cordialement|bien cordialement|"
     r"confraternellement|atentamente|saludos|saygılar|met vriendelijke|cordiali saluti|atenciosamente"
     r"|kind regards|best regards|regards|sincerely|yours)",
-    r"^(?:dr|prof|priv)\.[ -]?(?:(?:dr|med|habil|univ|prof|univ-prof)\.?[ -]?){0,3}(?:\[NAME\]|[A-Z]"
+    r"^(?:dr|prof|priv)[. -]{1,2}(?:(?:dr|med|habil|univ|prof|univ-prof)\.?[ -]?){0,3}(?:\[NAME\]|[A-Z]"
     r"[\w.-]*\s?){1,4}(?:,.{0,40})?\W*$",
     r"(?:^|[ ,])(?:m\.?d|d\.?o|frcr|mbbs|mbchb|frcpc|franzcr|ph\.?d|fachar(?:zt|ztin)[^.]{0,30}"
     r"|(?:consultant|staff|attending|board[- ]certified|specialist)? ?(?:neuro-?)?radiologist"
     r"|radiologue|radi.logo|radyoloji uzman.|gmc(?: no)?[ .:\d]*)"
-    r"(?:[ ,]{1,2}(?:\[DATE\]|\[\w+\]|[\d/:. -]{1,20}|[ap]m|at|on))*\W*$",
-    r"^\W*(?:\[(?:NAME|DATE|ID|PHONE|ADDRESS|PLACE|EMAIL|TIME|AGE)\]\W*){1,6}$",
+    r"(?:[ ,]{1,2}(?:\[DATE\]|\[\w+\]|[\d/:. -]{1,20}|[ap]m|at|on|\([^)]{0,30}\)))*\W*$",
+    r"^\W*(?:(?:\[(?:NAME|DATE|ID|PHONE|ADDRESS|PLACE|EMAIL|TIME|AGE)\]|\d[\d:/.-]*|[ap]m|hrs?|at|on)"
+    r"\W*){1,8}$",
 )
 INSTRUCTION = (
     r"\b(?:ignore|disregard|forget)\b[^.]{0,30}\b(?:previous|prior|above|earlier|all|any)\b[^.]{0,30}"
@@ -180,6 +182,7 @@ STATEMENT = re.compile(
     re.I,
 )
 """A verb: the sentence stands by itself."""
+STATE = re.compile(r"\b(?:no|not|normal|unremarkable|negative|stable|unchanged|evidence)\b", re.I)
 NEGATION_OR_STATE = re.compile(
     r"^(?:no\b|there (?:is|are|was|were|has|have)\b|normal\b|unremarkable|stable\b|unchanged|mild"
     r"|moderate|severe|small|large|multiple|few|several|scattered|diffuse|bilateral|left|right|new\b"
@@ -196,7 +199,7 @@ def is_boilerplate(sentence: str) -> bool:
     return (
         bool(_WHOLE.search(start))
         or is_exam(start)
-        or (is_verbless(start) and bool(VERBLESS.search(start)))
+        or (is_verbless(start) and not STATE.search(start) and bool(VERBLESS.search(start)))
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ingest.anatomy import is_level, names_anatomy, shared_words
+from ingest.anatomy import RANGE, names_anatomy, says_where, shared_words
 from ingest.boilerplate import is_boilerplate, is_statement, is_verbless, without_communication
 from ingest.report_clean import plain
 from ingest.report_items import Item, Label, items
@@ -32,9 +32,13 @@ DEPENDENT = re.compile(
 )
 """Words with which an entry of a list goes on about the one that it stands under."""
 LIST_LEAD = re.compile(r"\b(?:follow(?:s|ing)|below)\b", re.I)
-NOTHING = re.compile(r"(?:none|nil|n/?a|not applicable|nothing|see above|as above|na|no|yes)\W*", re.I)
+NOTHING = re.compile(
+    r"(?:none|nil|n/?a|not applicable|nothing|see above|as above|na|no|yes)\W*", re.I
+)
+NOTHING_ELSE = re.compile(r"(?:others?|misc\w*|additional[^:]{0,20}): (?:none|nil|n/a)\W*$", re.I)
 SIGN_OFF = re.compile(
-    r"\b(?:electronically|digitally) signed\b|^(?:signed|dictated|approved|verified|transcribed)\b"
+    r"\b(?:electronically|digitally) signed\b|^(?:e-?signed|signed|dictated|approved|verifie[dr]|transcribed"
+    r"|signature|electronically|primary interpreting|interpreting|reporting|reported by|read by)\b"
     r"|^(?:mit freundlichen|mfg\b|cordialement|atentamente|kind regards|sincerely)|^end of report",
     re.I,
 )
@@ -53,47 +57,52 @@ def summarize(text: str) -> list[str]:
 
 
 def _statements(text: str) -> Iterator[str]:
+    signed = -1  # the block whose signature is past
     for section in sections(plain(text)):
-        if section.kind in KEPT:
-            yield from _kept(section)
+        if section.kind is Kind.LINE and SIGN_OFF.search(section.title):
+            signed = section.block
+        elif section.kind in KEPT:
+            yield from _kept(section, signed == section.block and not section.title)
         elif section.kind is None or section.kind in LABELS:
             if not section.has_findings:
-                yield from _kept(section)
+                yield from _kept(section, signed == section.block and not section.title)
         elif section.kind in {Kind.TECHNIQUE, Kind.HISTORY} and (
             section.within or not section.has_findings
         ):
             yield from _strays(section)
 
 
-def _kept(section: Section) -> Iterator[str]:
+def _kept(section: Section, signed: bool) -> Iterator[str]:
     """Sentences of a section that holds findings."""
     lines = section.lines
     if section.kind in LABELS or section.kind is Kind.ADVICE:
         lines = (f"{section.title}: {lines[0]}", *lines[1:]) if lines else lines
-    signed = False
     for item, tail in _with_tails(items(lines)):
         kept = []
         for sentence in _labelled(item):
             sentence = without_communication(sentence)
             signed = signed or bool(SIGN_OFF.search(sentence[:200]))
+            if NOTHING_ELSE.match(sentence):
+                continue
             if not is_boilerplate(sentence) and (not signed or is_statement(sentence)):
                 kept.append(sentence)
         yield from [*kept[:-1], " ".join([*kept[-1:], *tail])] if kept or tail else []
 
 
 def _strays(section: Section) -> Iterator[str]:
-    """Findings in a section that should hold none, because none else does. What its title is about
-    comes first: the first sentence within a paragraph, the first item of a history."""
+    """Findings in a section that should hold none, because none else does: all from the first
+    sentence on that is one. What the title is about comes before: the first item of a history, the
+    first sentence where the title stands within a paragraph."""
     found = items(section.lines)
     if section.kind is Kind.HISTORY and not section.within:
         found = found[1:]
-    skipped = section.within
+    skipped, begun = section.within, False
     for item in found:
         for sentence in _labelled(item):
             sentence = without_communication(sentence)
-            if skipped:
-                skipped = False
-            elif is_statement(sentence) and not is_boilerplate(sentence):
+            begun = begun or (not skipped and is_statement(sentence))
+            skipped = False
+            if begun and not is_boilerplate(sentence):
                 yield sentence
 
 
@@ -119,31 +128,30 @@ def _with_tails(found: list[Item]) -> list[tuple[Item, list[str]]]:
 
 def _labelled(item: Item) -> Iterator[str]:
     """Sentences of an item, each with its label where it needs it."""
-    label, is_first, goes_on = item.label, True, True
+    label, is_first, goes_on = item.label, not item.follows, True
+    is_within = False
     for sentence in sentences(item.text):
         own = OWN_LABEL.match(sentence)
         if own and (kind := kind_of(own[1])) in LABELS:
-            label, is_first, goes_on = Label(own[1], kind), True, True
+            label, is_first, goes_on, is_within = Label(own[1], kind), True, True, True
             sentence = sentence[own.end() :]
-        if label is None:
-            if not NOTHING.fullmatch(sentence):
-                yield sentence
+        if not holds_words(sentence) or (label is None and NOTHING.fullmatch(sentence)):
             continue
-        if not holds_words(sentence):
-            continue
-        needed = _needs(label, sentence, is_first, goes_on)
-        goes_on = goes_on and (needed or is_first)
+        needed = label is not None and goes_on and _needs(label, sentence, is_first)
+        # within a paragraph nothing says where the words under a label end, but other anatomy
+        goes_on = goes_on and (needed or is_first or not is_within)
         is_first = False
-        yield f"{label.text}: {sentence}" if needed else sentence
+        yield f"{label.text}: {sentence}" if label and needed else sentence
 
 
-def _needs(label: Label, sentence: str, is_first: bool, goes_on: bool) -> bool:
+def _needs(label: Label, sentence: str, is_first: bool) -> bool:
     """Whether a sentence must be told what it is about."""
-    if label.kind is Kind.EXAM:
-        return is_first and is_verbless(sentence)
     if label.kind is Kind.LEVEL:
-        return not any(is_level(word) for word in re.findall(r"[\w/-]+", sentence[:300]))
-    if is_first:
+        return label.text.lower() not in sentence.lower() and not RANGE.search(sentence)
+    if label.kind is Kind.EXAM or label.is_heading:
+        return is_first and is_verbless(sentence) and not names_anatomy(sentence)
+    if label.kind is Kind.OTHER:
+        return is_first and not LIST_LEAD.search(label.text) and not names_anatomy(sentence)
+    if is_first and not label.is_alone:
         return is_verbless(sentence) or not shared_words(label.text, sentence)
-    return goes_on and not names_anatomy(sentence)
-
+    return not says_where(sentence, label.text)

@@ -36,6 +36,7 @@ BRACKETED = re.compile(
 )
 """A title between lenticular brackets."""
 RULE = re.compile(r"^[ \t]*(?:[-*_=~#.+]{3,}|[|][-|: +]+[|])[ \t]*$", re.M)
+HEAD_ROW = re.compile(r"^[ \t]*[|][^\n]*[|][ \t]*\n(?=[ \t]*[|][-|: ]{3,}[|])", re.M)
 ROW = re.compile(r"^[ \t]*[|](.*)[|][ \t]*$", re.M)
 
 TITLE_COMMA = re.compile(r"[A-Z]{3}:[ \t]?,")
@@ -62,6 +63,7 @@ def plain(text: str) -> str:
     text = MOJIBAKE.sub(_mended, text)
     text = text.translate(INVISIBLE | SPACES | BREAKS | LIGATURES)
     text = BRACKETED.sub(r"\n\1:", text)
+    text = HEAD_ROW.sub("", text)
     text = RULE.sub("", HEADING.sub("", text))
     text = ROW.sub(lambda row: _cells(row[1]), text)
     text = EMPHASIS.sub("", text)

@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ingest.anatomy import is_anatomy_label
+from ingest.anatomy import is_anatomy_label, is_level
 from ingest.report_sentences import CJK
 from ingest.report_titles import DECORATION, LABELS, MAX_TITLE, Kind, kind_of
 
-BULLET = re.compile(r"([ \t]*)(?:[-\u2013\u2014*+\u2022\u2023>](?=\s)|[-\u2013\u2014](?=[^\W\d_]))[ \t]*")
+BULLET = re.compile(
+    r"([ \t]*)(?:[-\u2013\u2014*+\u2022\u2023>](?=\s)|[-\u2013\u2014](?=[^\W\d_]))[ \t]*"
+)
 NUMBER = re.compile(
     r"([ \t]*)[(#]?(\d{1,2})(?:[.)](?=\s*[^\W\d_]|\s)|[.)]$|\u3001|\uff0e|[ \t]?[-\u2013](?=[ \t]+[A-Z]))"
     r"[ \t]*"
@@ -24,8 +26,12 @@ CIRCLED = re.compile(r"([ \t]*)[\u2460-\u2473\u2776-\u277f][ \t]*")
 LETTER = re.compile(r"([ \t]*)\(?([a-hA-H])[.)](?=\s)[ \t]*")
 ROMAN = re.compile(r"([ \t]*)\(?([ivx]{1,4}|[IVX]{2,4})[.)](?=\s)[ \t]*")
 INLINE_NUMBER = re.compile(r"(?<=\s)\(?(\d{1,2})[.)][ \t]*(?=\S)|[\u2461-\u2473][ \t]*")
-LABEL = re.compile(r"[ \t]*([^\s:\uff1a][^:\uff1a.;\n]{0,68}?)[ \t]*[:\uff1a](?=[ \t]|$|[^\W\d_])[ \t]*")
-COLUMN = re.compile(r"[ \t]*([^\s:\uff1a][^:\uff1a.;\t\n]{1,40}?)(?:[ \t]*\t[ \t]*|[ ]{4,}|[ ]?\.{3,}[ ]?)(?=\S)")
+LABEL = re.compile(
+    r"[ \t]*([^\s:\uff1a][^:\uff1a.;\n]{0,68}?)[ \t]*[:\uff1a](?=[ \t]|$|[^\W\d_])[ \t]*"
+)
+COLUMN = re.compile(
+    r"[ \t]*([^\s:\uff1a][^:\uff1a.;\t\n]{1,40}?)(?:[ \t]*\t[ \t]*|[ ]{4,}|[ ]?\.{3,}[ ]?)(?=\S)"
+)
 ENDED = re.compile(r"[.!?:;\u3002\uff01\uff1f][)\]\"'\u201d\u2019]*$")
 FUNCTION_WORD = re.compile(
     r"(?:^|[\s(])(?:the|an?|of|in|on|at|to|for|with|without|and|or|by|from|as|is|are|was|were|be|been"
@@ -36,8 +42,10 @@ FUNCTION_WORD = re.compile(
 )
 MIN_WIDTH = 30
 """Columns; lines of a narrower paragraph were not wrapped."""
-MAX_LABEL_WORDS = 6
-NOT_IN_LABEL = re.compile(r"\b(?:is|are|was|were|has|have|there|shows?|demonstrates?|seen|noted)\b", re.I)
+MAX_LABEL_WORDS = 8
+NOT_IN_LABEL = re.compile(
+    r"\b(?:is|are|was|were|has|have|there|shows?|demonstrates?|seen|noted)\b", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,10 @@ class Label:
 
     text: str
     kind: Kind
+    is_heading: bool = False
+    """On a line of its own, without a colon: whole paragraphs stand under it."""
+    is_alone: bool = False
+    """On a line of its own: its words begin on the next."""
 
 
 @dataclass
@@ -57,6 +69,8 @@ class Item:
     parents: tuple[Item, ...] = ()
     """Of an entry of a list: those that it stands under, outermost first."""
     listed: bool = False
+    follows: bool = False
+    """Not the first under its label."""
 
 
 @dataclass
@@ -77,8 +91,7 @@ def items(lines: Sequence[str]) -> list[Item]:
     """Items of a section, in order."""
     reader = _Reader()
     number = 0
-    widths = _widths(lines)
-    for line, width in zip(lines, widths, strict=True):
+    for line, width in zip(lines, _widths(lines), strict=True):
         if not line.strip():
             _flush(reader)
             reader.listed = False
@@ -99,14 +112,23 @@ def items(lines: Sequence[str]) -> list[Item]:
 
 
 def _widths(lines: Sequence[str]) -> list[int]:
-    """Width of the paragraph of each line."""
+    """Width of the paragraph of each line; 0 where all is in capitals and has full stops: there a
+    line's first capital says nothing, and a stop is not left out."""
     widths, start = [0] * len(lines), 0
     for end in range(len(lines) + 1):
         if end == len(lines) or not lines[end].strip():
             width = max((len(line.rstrip()) for line in lines[start:end]), default=0)
+            if any(". " in line for line in lines[start:end]) and all(
+                map(_is_upper, lines[start:end])
+            ):
+                width = 0
             widths[start:end] = [width] * (end - start)
             start = end + 1
     return widths
+
+
+def _is_upper(line: str) -> bool:
+    return line == line.upper()
 
 
 def _read(reader: _Reader, line: str, width: int, marked: bool) -> None:
@@ -117,7 +139,7 @@ def _read(reader: _Reader, line: str, width: int, marked: bool) -> None:
         kind = kind_of(bare)
         if kind in LABELS:  # a heading of its own
             _flush(reader)
-            reader.label, reader.filled, reader.listed = Label(bare, kind), False, False
+            reader.label, reader.filled, reader.listed = Label(bare, kind, True, True), False, False
             reader.above.clear()
             return
     label = LABEL.match(line) or _column(line)
@@ -129,8 +151,9 @@ def _read(reader: _Reader, line: str, width: int, marked: bool) -> None:
                 reader.listed = False
         kind = kind_of(label[1])
         rest = line[label.end() :]
-        if kind in LABELS:
-            reader.label, reader.filled = Label(label[1].strip(), kind), False
+        if kind in LABELS or (not marked and not rest.strip()):
+            reader.label = Label(label[1].strip(), kind, is_alone=not rest.strip())
+            reader.filled = False
             line = rest
         elif not marked:
             reader.label, reader.filled = None, True
@@ -145,7 +168,9 @@ def _read(reader: _Reader, line: str, width: int, marked: bool) -> None:
 
 def _column(line: str) -> re.Match[str] | None:
     column = COLUMN.match(line)
-    return column if column and is_anatomy_label(column[1]) else None
+    if column and (is_anatomy_label(column[1]) or is_level(column[1])):
+        return column
+    return None
 
 
 def _is_outside(reader: _Reader, line: str) -> bool:
@@ -171,7 +196,7 @@ def _is_break(line: str, following: str, width: int) -> bool:
     if ENDED.search(line):
         return True
     first = following.split(None, 1)[0]
-    if FUNCTION_WORD.search(line) or first[0].islower():
+    if not width or FUNCTION_WORD.search(line) or first[0].islower():
         return False
     return width < MIN_WIDTH or len(line) + 1 + len(first) <= width
 
@@ -197,7 +222,9 @@ def _enter(reader: _Reader, indent: int, kind: str) -> None:
     above = reader.above
     while above and not (
         above[-1][0] < indent
-        or (above[-1][0] == indent and above[-1][1] != kind and kind not in {k for _, k, _ in above})
+        or (
+            above[-1][0] == indent and above[-1][1] != kind and kind not in {k for _, k, _ in above}
+        )
     ):
         above.pop()
     item = Item("", reader.label, tuple(entry for _, _, entry in above), listed=True)
@@ -211,15 +238,19 @@ def _flush(reader: _Reader) -> None:
     reader.lines = []
     if not text:
         return
-    reader.filled = True
+    follows, reader.filled = reader.filled, True
     entry = reader.above[-1][2] if reader.listed and reader.above else None
     parents = entry.parents if entry else ()
     for number, part in enumerate(_numbered(text)):
         if entry and number == 0 and not entry.text:
-            entry.text, entry.label = part, reader.label
+            entry.text, entry.label, entry.follows = part, reader.label, follows
             reader.items.append(entry)
         else:
-            reader.items.append(Item(part, reader.label, parents, reader.listed or number > 0))
+            reader.items.append(
+                Item(
+                    part, reader.label, parents, reader.listed or number > 0, follows or number > 0
+                )
+            )
 
 
 def joined(lines: Sequence[str]) -> str:
@@ -244,8 +275,10 @@ def _numbered(text: str) -> Iterator[str]:
         value = int(mark[1]) if mark[1] else ord(mark[0][0]) - 0x245F
         before, after = text[start : mark.start()].rstrip(), text[mark.end() : mark.end() + 1]
         is_ended = not before or before[-1] in ".;:?!)\u3002"
-        if value == expected and (after.isupper() or (is_ended and not after.islower())) and (
-            expected > 1 or is_ended
+        if (
+            value == expected
+            and (after.isupper() or (is_ended and not after.islower()))
+            and (expected > 1 or is_ended)
         ):
             if before:
                 yield before

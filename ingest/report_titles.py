@@ -144,7 +144,8 @@ ADVICE = re.compile(
     re.I,
 )
 LINE = re.compile(
-    r"(?:patient|pt)(?:'s)?(?: (?:name|id|no|number|location|age|sex|dob))?|name|surname|forename"
+    r"primary .{0,40}|verifier(?: .{0,20})?|(?:exm|exam|reported|verified) date|req phys|pat loc|img loc|service"
+    r"|(?:patient|pt)(?:'s)?(?: (?:name|id|no|number|location|age|sex|dob))?|name|surname|forename"
     r"|(?:date|place) of birth|birth ?date|d\.?o\.?b\.?|age|sex|gender|age/sex|mrn|mr ?#|ssn"
     r"|medical record.{0,20}|(?:accession|acc|order|visit|account|encounter|case|job|document"
     r"|report"
@@ -188,7 +189,7 @@ def kind_of(title: str) -> Kind:
     [<Kind.FINDINGS: 'findings'>, <Kind.HISTORY: 'history'>, <Kind.ANATOMY: 'anatomy'>]
     """
     title = " ".join(title.strip(DECORATION).split())
-    words = [word for word in SEPARATOR.split(title.lower()) if word]
+    words = [word for word in SEPARATOR.split(title.lower().replace("#", " ")) if word]
     if not words or len(title) > MAX_TITLE or len(words) > MAX_WORDS:
         return Kind.OTHER
     if is_level(title):
