@@ -106,7 +106,7 @@ def test_new_studies_wait_for_a_run_unless_their_files_had_failed(
     write_study(home / "scans", 7)
     unread = {file: file.read_bytes() for file in (home / "scans" / "study7").rglob("*.dcm")}
     for file, content in unread.items():
-        file.write_bytes(content[:200])
+        file.write_bytes(content[:500])
     first = run(pipeline(home, scheduler))
     assert first.sums.by_reason["TRUNCATED"] == 12
     for file, content in unread.items():
@@ -144,7 +144,7 @@ def test_a_retry_that_was_stopped_is_finished_by_a_run(
     run(pipeline(home, scheduler))
     mend(home, 1)
     with monkeypatch.context() as patch:
-        patch.setattr("ingest.job.convert_shard", _stop)
+        patch.setattr("ingest.job._convert", _stop)
         with pytest.raises(KeyboardInterrupt):
             retry(pipeline(home, scheduler), lambda stage, done, total: None)
     result = run(pipeline(home, scheduler))
