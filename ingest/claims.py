@@ -38,6 +38,8 @@ class Token:
     """Number of the word; punctuation counts, so that clauses lie apart."""
     denied: bool
     written: str
+    clause: int = 0
+    """Number of the clause; what "with" or a comma adds is one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Statement:
     context: frozenset[str] = frozenset()
     """Concepts of the label and of the sentence before it: what "it" may be."""
     asserted: bool = True
+    label: str = ""
+    """What stands before the colon of its paragraph."""
     places: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -72,19 +76,24 @@ FOLDED = {
                     ["-"] * 6 + ["x", "'", '"', '"', " ", " ", " ", "", ""], strict=True)
 }  # fmt: skip
 PREFIX = re.compile(
-    r"\b(non|extra|intra|peri|sub|post|pre|hyper|hypo|para|retro|inter|supra|infra|multi|micro|"
-    r"un|anti|trans|circum|epi|endo)[- ](?=[a-z]{3})"
+    r"\b(?:(non|extra|intra|peri|sub)[- ]|(post|pre|hyper|hypo|para|retro|inter|supra|infra|multi|"
+    r"micro|un|anti|trans|circum|epi|endo)-)(?=[a-z]{3})"
 )
 PHRASES = [
     (re.compile(pattern), new)
     for pattern, new in (
         (r"n't\b", " not"),
+        (r"'s\b", ""),
         (r"\bw/o\b", "without"),
         (r"\bwith(?:out)? (?:and|or) with(?:out)?\b|\band/or\b", " or "),
         (r"\b(?:no|without|not)(?: [a-z]+ly)?(?: (?:significant|appreciable|definite|substantial|"
          r"obvious|interval|other|new|major|gross))* (?:interval )?chang(?:e|ed|es)\b", "unchanged"),
         (r"\b(?:cannot|can not|could not|not|never|difficult to|hard to)\b[^.;,:]{0,40}?"
          r"\b(?:exclude|excluded|rule out|ruled out)\b", "possibly"),
+        (r"\b(?:ruled out)\b", "excluded"),
+        (r"\b(?:significant|interval|substantial) change\b", "changed"),
+        (r"\b(left|right)(?:[ -]side)? (?:is )?(?:greater|more|larger|worse) than (?:the )?"
+         r"(?:left|right)\b|\b(left|right) ?> ?(?:left|right)\b", r"more \1\2"),
         (r"\b(?:rule out|to exclude|r/o)\b", "#asked"),
         (r"\bevaluate (?:for|the)\b|\bassess for\b|\bplease evaluate\b", "#asked"),
         (r"\bnot only\b", ""),
@@ -115,6 +124,8 @@ STOPS = frozenset(
     ". ; : | but however although though except aside apart there which with because due given "
     "yet while whereas as unchanged".split()
 )
+CLAUSE = frozenset(", ; : . ( with without but which because although however".split())
+PREPOSITIONS = frozenset("of in from within along on".split())
 ARTICLES = frozenset("the a an this these there".split())
 
 
@@ -126,18 +137,22 @@ def folded(text: str) -> str:
 @cache
 def stem(word: str) -> str:
     """A word without its English endings; rough, but the same for noun, plural and adjective."""
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        word = word[:-2]
+    elif word.endswith("ies") and len(word) > 5:
+        word = f"{word[:-3]}y"
+    elif len(word) > 3 and word[-1] == "s" and word[-2] not in "sui":
+        word = word[:-1]
     for suffix in SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 4:
             return word[: -len(suffix)]
-    if len(word) == 4 and word[-1] == "s" and word[-2] not in "sui":
-        return word[:-1]
     return word
 
 
 SUFFIXES = sorted(
-    "ications ication ization ations ation ative atory ating ated ates ate ition itions ions ion ive "
-    "ings ing edly ed es s ous ally al ary ar ically ical ic ities ity ia ae a um us is i e y ies ly "
-    "ements ement ments ment ance ant ent ence ness ied ular ules ule ulum oid ening ened".split(),
+    "ications ication ization ation ative atory ating ated ates ate ition ion ive ings ing edly ed "
+    "es ous ally al ary ar ically ical ic ity ia ae a um us is i e y ly ement ment ance ant ent ence "
+    "ness ied ular ule ulum oid ened ening".split(),
     key=len,
     reverse=True,
 )
@@ -229,6 +244,17 @@ def _rewriting() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
     return found
 
 
+def _implied() -> dict[str, tuple[str, ...]]:
+    """Every finding or word to the body parts that it speaks of without naming them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part, words in _entries(terms.IMPLIED):
+        for word in words:
+            concept = meaning(word)
+            if concept:
+                found[concept[0]] = (*found.get(concept[0], ()), part)
+    return found
+
+
 VOCABULARY = _vocabulary()
 CONTAINERS = _containers()
 KINDS = _kinds_of()
@@ -254,6 +280,9 @@ def meaning(word: str) -> tuple[str, Kind] | None:
     return stem(word), Kind.WORD
 
 
+IMPLIED = _implied()
+
+
 def statements(text: str) -> list[Statement]:
     """The statements of a report, in order; those that only ask are marked as not asserted."""
     found: list[Statement] = []
@@ -261,14 +290,13 @@ def statements(text: str) -> list[Statement]:
     for paragraph, asked in _paragraphs(text):
         if ":" in paragraph:
             heading = frozenset[str]()
-        label, before = heading, frozenset[str]()
+        label, before, name = heading, frozenset[str](), ""
         for number, piece in enumerate(_pieces(paragraph)):
-            statement = parsed(piece, label | before, not asked)
-            if not statement.tokens:
-                continue
+            statement = parsed(piece, label | before, not asked, name)
             found.append(statement)
             if number == 0 and ":" in piece:
-                label = frozenset(t.concept for t in parsed(piece.split(":")[0]).tokens)
+                name = piece.split(":")[0]
+                label = frozenset(t.concept for t in parsed(name).tokens)
             if paragraph.rstrip().endswith(":"):
                 heading = frozenset(t.concept for t in statement.tokens)
             levels = {t.concept for t in statement.tokens if t.kind is Kind.LEVEL}
@@ -332,10 +360,12 @@ def _pieces(paragraph: str) -> Iterator[str]:
         yield paragraph[start:].strip(" ,")
 
 
-def parsed(text: str, context: frozenset[str] = frozenset(), asserted: bool = True) -> Statement:
+def parsed(
+    text: str, context: frozenset[str] = frozenset(), asserted: bool = True, label: str = ""
+) -> Statement:
     """One statement's tokens."""
     plain = " ".join(folded(text).split())
-    plain = PREFIX.sub(r"\1", plain)
+    plain = PREFIX.sub(r"\1\2", plain)
     for pattern, new in PHRASES:
         plain = pattern.sub(new, plain)
     words = _rewritten(LEXEME.findall(marked(plain)))
@@ -343,29 +373,30 @@ def parsed(text: str, context: frozenset[str] = frozenset(), asserted: bool = Tr
         words = words[: words.index("#asked")]
     denied = _denied(words)
     tokens = []
+    places: dict[str, list[int]] = {}
+    clause = 0
     for place, word in enumerate(words):
-        token = _token(word, place, denied[place])
+        clause += word in CLAUSE
+        token = _token(word, place, denied[place], clause)
         if token:
             tokens.append(token)
-    places: dict[str, list[int]] = {}
-    for token in tokens:
-        places.setdefault(token.concept, []).append(token.place)
-    return Statement(
-        text, tuple(tokens), context, asserted, {c: tuple(p) for c, p in places.items()}
-    )
+            for concept in (token.concept, *IMPLIED.get(token.concept, ())):
+                places.setdefault(concept, []).append(place)
+    frozen = {concept: tuple(p) for concept, p in places.items()}
+    return Statement(text, tuple(tokens), context, asserted, label, frozen)
 
 
-def _token(word: str, place: int, denied: bool) -> Token | None:
+def _token(word: str, place: int, denied: bool, clause: int) -> Token | None:
     if word[0] == "#":
         if word == "#date" or ":" not in word:
             return None
         if word.startswith("#level:"):
-            return Token(word[1:], Kind.LEVEL, place, denied, word)
-        return Token(word[1:], Kind.MEASURE, place, denied, word)
+            return Token(word[1:], Kind.LEVEL, place, denied, word, clause)
+        return Token(word[1:], Kind.MEASURE, place, denied, word, clause)
     if word in ABNORMAL:
-        return Token("normal", Kind.NORMAL, place, not denied, word)
+        return Token("normal", Kind.NORMAL, place, not denied, word, clause)
     known = meaning(word)
-    return Token(known[0], known[1], place, denied, word) if known else None
+    return Token(known[0], known[1], place, denied, word, clause) if known else None
 
 
 def _rewritten(words: list[str]) -> list[str]:
@@ -434,11 +465,15 @@ def _begins_clause(words: list[str], first: int, at: int) -> bool:
 def _stops(words: list[str], last: int, start: int) -> bool:
     """Whether a negation that began at `start` ends before the word `last`."""
     word = words[last]
+    if word == "there" and last <= start + 3:
+        return False
     if word in STOPS or (word in COPULA and last > start + 1):
         return True
     if word in ("without", "no") and last > start + 1:
         return True
     following = words[last + 1] if last + 1 < len(words) else ""
+    if word in PREPOSITIONS and following == "the" and last > start + 2:
+        return True
     if word == "," and (
         following in ARTICLES
         or following[:1] == "#"

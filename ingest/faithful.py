@@ -11,11 +11,14 @@ It is a filter for training text: what it keeps is likely true to the report, no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ingest.claims import CONTAINERS, KINDS, Kind, Statement, Token, folded, parsed, statements
+from ingest.claims import CONTAINERS, Kind, Statement, Token, folded, parsed, statements
+from ingest.likeness import (
+    CONTENTS, NOTHING, WEIGHT, agreement, around, has, has_level, related, shared, values,
+)  # fmt: skip
 
 
 class Unsupported(StrEnum):
@@ -51,27 +54,28 @@ class Checked:
         return lost / (lost + len(self.kept)) if lost else 0.0
 
 
-WEIGHT = {
-    Kind.FINDING: 2.0, Kind.PART: 2.0, Kind.MEASURE: 3.0, Kind.LEVEL: 3.0, Kind.NORMAL: 1.0,
-    Kind.OPPOSITE: 1.0, Kind.WORD: 1.0,
-}  # fmt: skip
-"""What a shared concept says about two statements being about one thing."""
-NEAR = 5.0
-"""Distance in words at which a concept counts half."""
-FAR = 0.25
-"""What a concept of the context counts."""
 CANDIDATES = 12
 """Statements of the report that are compared word by word with one sentence."""
 MIN_COVERED = 0.5
 """Weight of the content of a sentence that the report must have."""
-GENERIC = frozenset("lesion enlarged mass".split())
+MARGIN = 0.8
+"""How much less like the sentence its own value may be than the best other value."""
+REACH = 6
+"""Words within which a body part and a finding of a sentence belong together."""
+GENERIC = frozenset("lesion enlarged mass process".split())
 """Findings so general that a paraphrase may name any other so."""
-REGIONS = frozenset("head brain spine neck chest abdomen pelvis bone lung bowel skull".split())
+REGIONS = frozenset(
+    "head brain spine neck chest abdomen pelvis bone lung bowel skull cervical thoracic lumbar "
+    "artery vein node softtissue muscle".split()
+)
+"""Body parts so wide that a report is about them as a whole."""
 AXIS_REASON = {
-    "side": Unsupported.SIDE, "height": Unsupported.BODY_PART, "depth": Unsupported.BODY_PART,
-    "width": Unsupported.BODY_PART, "reach": Unsupported.BODY_PART, "degree": Unsupported.DEGREE,
-    "age": Unsupported.DEGREE, "change": Unsupported.DEGREE,
+    "side:": Unsupported.SIDE, "height:": Unsupported.BODY_PART, "depth:": Unsupported.BODY_PART,
+    "width:": Unsupported.BODY_PART, "reach:": Unsupported.BODY_PART, "degree:": Unsupported.DEGREE,
+    "age:": Unsupported.DEGREE, "change:": Unsupported.DEGREE,
 }  # fmt: skip
+CLAIMS = (Kind.FINDING, Kind.NORMAL)
+Problem = tuple[Unsupported, str]
 
 
 def check(sentences: Sequence[str], report: str) -> Checked:
@@ -91,15 +95,12 @@ def check(sentences: Sequence[str], report: str) -> Checked:
             dropped.append(Dropped(sentence, Unsupported.EMPTY, "no words"))
         elif key in seen:
             dropped.append(Dropped(sentence, Unsupported.REPEATED, "an earlier sentence says it"))
-        elif source.has_verbatim(key) or (problem := source.problem(parsed(sentence))) is None:
+        elif key in source.verbatim or (problem := source.problem(parsed(sentence))) is None:
             kept.append(sentence)
         else:
             dropped.append(Dropped(sentence, *problem))
         seen.add(key)
     return Checked(tuple(kept), tuple(dropped))
-
-
-Problem = tuple[Unsupported, str]
 
 
 def _letters(text: str) -> str:
@@ -117,29 +118,27 @@ class Source:
         self.statements = asserted or everything
         self.where: dict[str, set[int]] = {}
         for number, statement in enumerate(self.statements):
-            for concept in statement.places:
+            for concept in (*statement.places, *statement.context):
                 self.where.setdefault(concept, set()).add(number)
-            for concept in statement.context:
-                self.where.setdefault(concept, set()).add(number)
+        tokens = [t for s in everything for t in s.tokens]
         self.parts = {
             outer
-            for s in everything
-            for t in s.tokens
+            for t in tokens
             if t.kind is Kind.PART
-            for outer in (t.concept, *CONTAINERS.get(t.concept, ()))
+            for outer in (t.concept, *CONTAINERS.get(t.concept, NOTHING))
         }
         """All parts that the report names, and all that they lie in."""
-
-    def has_verbatim(self, key: str) -> bool:
-        return key in self.verbatim
+        if any(t.kind is Kind.LEVEL for t in tokens):
+            self.parts |= {"spine", "bone"}
+        if any(t.concept in ("fracture", "osteopenia", "osteoporosis") for t in tokens):
+            self.parts.add("bone")
 
     def problem(self, sentence: Statement) -> Problem | None:
         """The first thing that the report does not support."""
         if not sentence.tokens:
             return Unsupported.WORDS, "nothing that a report could support"
         near = self._alike(sentence)
-        for rule in (self._words, self._measures, self._levels, self._findings, self._parts,
-                     self._opposites):  # fmt: skip
+        for rule in (_words, _measures, _levels, _findings, _denials, self._parts, _opposites):
             problem = rule(sentence, near)
             if problem:
                 return problem
@@ -148,273 +147,236 @@ class Source:
     def _alike(self, sentence: Statement) -> list[Statement]:
         """The statements that share most with the sentence, best first."""
         weights: dict[int, float] = {}
-        counted: set[str] = set()
-        for token in sentence.tokens:
-            if token.concept in counted:
-                continue
-            counted.add(token.concept)
-            for concept in _same(token.concept):
-                for number in self.where.get(concept, ()):
-                    weights[number] = weights.get(number, 0.0) + WEIGHT[token.kind]
+        for concept, kind in {t.concept: t.kind for t in sentence.tokens}.items():
+            for number in self.where.get(concept, ()):
+                weights[number] = weights.get(number, 0.0) + WEIGHT[kind]
+            for other in related(concept):
+                for number in self.where.get(other, ()):
+                    weights[number] = weights.get(number, 0.0) + 0.4 * WEIGHT[kind]
         best = sorted(weights, key=lambda n: (-weights[n], n))[:CANDIDATES]
         return [self.statements[n] for n in best]
 
-    def _words(self, sentence: Statement, near: list[Statement]) -> Problem | None:
-        """Enough of what the sentence says is in the statements that are like it."""
-        total = covered = 0.0
-        missing = []
-        have = {c for s in near[:4] for c in (*s.places, *s.context)}
-        for token in sentence.tokens:
-            if token.kind in (Kind.OPPOSITE, Kind.NORMAL):
-                continue
-            weight = WEIGHT[token.kind]
-            total += weight
-            if any(c in have for c in _same(token.concept)):
-                covered += weight
-            else:
-                missing.append(token.written)
-        if total and covered < MIN_COVERED * total:
-            return Unsupported.WORDS, f"not in the report: {' '.join(missing)}"
-        return None
-
-    def _measures(self, sentence: Statement, near: list[Statement]) -> Problem | None:
-        """Every measurement stands, in any unit, in a statement about the same thing."""
-        for group in _groups(sentence):
-            concepts = {t.concept for t in group}
-            holders = [s for s in near if all(c in s.places for c in concepts)]
-            others = [t for t in sentence.tokens if t.kind not in (Kind.MEASURE, Kind.OPPOSITE)]
-            if others and holders:
-                holders = [s for s in holders if any(_in(t.concept, s) for t in others)]
-            if not holders:
-                return Unsupported.NUMBER, " x ".join(t.written.lstrip("#") for t in group)
-        return None
-
-    def _levels(self, sentence: Statement, near: list[Statement]) -> Problem | None:
-        """Every spinal level is that of the statement that is most like the sentence."""
-        for token in sentence.tokens:
-            if token.kind is not Kind.LEVEL:
-                continue
-            scores = [(_score(sentence, s, {token.concept}), s) for s in near]
-            at_level = max((x for x, s in scores if _has_level(token.concept, s)), default=0.0)
-            elsewhere = max(
-                (x for x, s in scores
-                 if not _has_level(token.concept, s)
-                 and any(c.startswith("level:") for c in (*s.places, *s.context))),
-                default=0.0,
-            )  # fmt: skip
-            if at_level == 0.0 or at_level < 0.8 * elsewhere:
-                return Unsupported.NUMBER, token.written.removeprefix("#level:")
-        return None
-
-    def _findings(self, sentence: Statement, near: list[Statement]) -> Problem | None:
-        """Every finding is in the report, and denied where the sentence denies it."""
-        for token in sentence.tokens:
-            if token.kind not in (Kind.FINDING, Kind.NORMAL):
-                continue
-            same = opposite = 0.0
-            for statement in near:
-                for other in statement.tokens:
-                    if other.kind not in (Kind.FINDING, Kind.NORMAL):
-                        continue
-                    agreement = _agreement(token, other)
-                    if agreement == 0.0:
-                        continue
-                    likeness = abs(agreement) * (0.5 + _likeness(sentence, token, statement, other))
-                    if agreement > 0:
-                        same = max(same, likeness)
-                    else:
-                        opposite = max(opposite, likeness)
-            if same < opposite:
-                said = "denied" if token.denied else "stated"
-                return Unsupported.NEGATION, f"{token.written}: {said} by the sentence alone"
-            if same == 0.0 and token.concept not in GENERIC:
-                return Unsupported.WORDS, f"not in the report: {token.written}"
-        return None
-
     def _parts(self, sentence: Statement, near: list[Statement]) -> Problem | None:
-        """Every body part stands with what is said of it."""
-        claims = [t for t in sentence.tokens if t.kind not in (Kind.PART, Kind.OPPOSITE)]
-        for token in sentence.tokens:
-            if token.kind is not Kind.PART:
-                continue
+        """Every body part stands with what is said of it, and every finding with its part."""
+        claims = [t for t in sentence.tokens if t.kind in CLAIMS]
+        others = [t for t in sentence.tokens if t.kind in (Kind.MEASURE, Kind.LEVEL, Kind.WORD)]
+        parts = [t for t in sentence.tokens if t.kind is Kind.PART]
+        own = {t.concept for t in parts}
+        for token in parts:
             if token.concept in REGIONS and token.concept in self.parts:
                 continue
-            closest = sorted(claims, key=lambda t: abs(t.place - token.place))[:3]
-            holders = [s for s in near if _has_part(token.concept, s)]
-            if not holders or (closest and not any(_claims(t, s) for t in closest for s in holders)):
+            closest = _beside(token, claims) or others
+            holders = [s for s in near if _has_part(token.concept, s, own)]
+            if not any(not closest or any(_says(t, s) for t in closest) for s in holders):
                 return Unsupported.BODY_PART, token.written
-        return None
-
-    def _opposites(self, sentence: Statement, near: list[Statement]) -> Problem | None:
-        """Left, upper, mild, chronic: as in the statements that are most like the sentence."""
-        for token in sentence.tokens:
-            if token.kind is not Kind.OPPOSITE:
+        for token in claims:
+            beside = [
+                t for t in _beside(token, parts)
+                if t.clause == token.clause and abs(t.place - token.place) <= REACH
+            ]  # fmt: skip
+            if not beside or any(t.concept in REGIONS for t in beside):
                 continue
-            axis = token.concept.partition(":")[0]
-            same = opposite = 0.0
-            for statement in near:
-                for value, places in _values(axis, statement):
-                    likeness = max(
-                        _likeness(sentence, token, statement, None, place, axis)
-                        for place in places
-                    )
-                    if value == token.concept:
-                        same = max(same, likeness)
-                    else:
-                        opposite = max(opposite, likeness)
-            if axis == "side" and token.concept == "side:both" and same < opposite:
-                same = max(same, self._unsided(sentence, near))
-            if same < opposite or (axis == "side" and same == 0.0):
-                return AXIS_REASON[axis], token.written
+            holders = [s for s in near if _says(token, s)]
+            if holders and not any(_has_part(t.concept, s, own) for t in beside for s in holders):
+                return Unsupported.BODY_PART, f"{token.written}: {beside[0].written}"
         return None
 
-    def _unsided(self, sentence: Statement, near: list[Statement]) -> float:
-        """How like the sentence a statement is that names no side, and so means both."""
-        return max(
-            (_score(sentence, s, frozenset()) / 4 for s in near
-             if not any(c.startswith("side:") for c in s.places)),
-            default=0.0,
-        )  # fmt: skip
+
+def _words(sentence: Statement, near: list[Statement]) -> Problem | None:
+    """Enough of what the sentence says is in the statements that are like it."""
+    total = covered = 0.0
+    missing = []
+    for token in sentence.tokens:
+        if token.kind in (Kind.OPPOSITE, Kind.NORMAL):
+            continue
+        total += WEIGHT[token.kind]
+        if any(has(token.concept, s) for s in near[:4]):
+            covered += WEIGHT[token.kind]
+        else:
+            missing.append(token.written)
+    if covered < MIN_COVERED * total:
+        return Unsupported.WORDS, f"not in the report: {' '.join(missing)}"
+    return None
+
+
+def _measures(sentence: Statement, near: list[Statement]) -> Problem | None:
+    """Every measurement stands, in any unit, in the statement that is most like the sentence."""
+    others = [t for t in sentence.tokens if t.kind not in (Kind.MEASURE, Kind.OPPOSITE)]
+    for group in _groups(sentence):
+        concepts = {t.concept for t in group}
+        unit = group[0].concept.partition(":")[0] + ":"
+        same = opposite = 0.0
+        found = False
+        for statement in near:
+            places = [p for c in concepts for p in statement.places.get(c, ())]
+            if concepts <= statement.places.keys() and (
+                not others or any(has(t.concept, statement) for t in others)
+            ):
+                found = True
+                same = max(same, around(sentence, group[0], statement, places, unit))
+            else:
+                places = [p for c, ps in statement.places.items() if c.startswith(unit) for p in ps]
+                if places:
+                    opposite = max(opposite, around(sentence, group[0], statement, places, unit))
+        if not found or same < MARGIN * opposite:
+            return Unsupported.NUMBER, " x ".join(t.concept.partition(":")[2] for t in group)
+    return None
+
+
+def _levels(sentence: Statement, near: list[Statement]) -> Problem | None:
+    """Every spinal level is that of the statement that is most like the sentence."""
+    for token in sentence.tokens:
+        if token.kind is not Kind.LEVEL:
+            continue
+        same = opposite = 0.0
+        for statement in near:
+            if has_level(token.concept, statement):
+                same = max(same, shared(sentence, statement, token.concept))
+            elif any(c.startswith("level:") for c in (*statement.places, *statement.context)):
+                opposite = max(opposite, shared(sentence, statement, token.concept))
+        if same == 0.0 or same < MARGIN * opposite:
+            return Unsupported.NUMBER, token.concept.removeprefix("level:")
+    return None
+
+
+def _findings(sentence: Statement, near: list[Statement]) -> Problem | None:
+    """Every finding is in the report, and denied where the sentence denies it."""
+    parts = {t.concept for t in sentence.tokens if t.kind is Kind.PART}
+    for token in sentence.tokens:
+        if token.kind not in CLAIMS:
+            continue
+        same = opposite = 0.0
+        for statement in near:
+            for other in statement.tokens:
+                if other.kind not in CLAIMS:
+                    continue
+                agrees = agreement(token, other)
+                if agrees == 0.0 or (
+                    abs(agrees) == 0.5 and not any(_has_part(p, statement, parts) for p in parts)
+                ):
+                    continue
+                like = abs(agrees) * (0.5 + around(sentence, token, statement, (other.place,)))
+                if agrees > 0:
+                    same = max(same, like)
+                else:
+                    opposite = max(opposite, like)
+        if same < opposite:
+            said = "denied" if token.denied else "stated"
+            return Unsupported.NEGATION, f"{token.written}: {said} by the sentence alone"
+        if same == 0.0 and token.concept not in GENERIC:
+            return Unsupported.WORDS, f"not in the report: {token.written}"
+    return None
+
+
+def _denials(sentence: Statement, near: list[Statement]) -> Problem | None:
+    """What has no name as a finding is denied as the report denies it, for the most part."""
+    balance = 0.0
+    if any(t.kind in CLAIMS for t in sentence.tokens):
+        return None
+    for token in sentence.tokens:
+        if token.concept.startswith(("side:", "degree:")):
+            continue
+        same = opposite = 0.0
+        for statement in near:
+            for other in statement.tokens:
+                if other.concept == token.concept:
+                    like = 0.5 + around(sentence, token, statement, (other.place,))
+                    if other.denied == token.denied:
+                        same = max(same, like)
+                    else:
+                        opposite = max(opposite, like)
+        if same or opposite:
+            balance += WEIGHT[token.kind] if same >= opposite else -WEIGHT[token.kind]
+    if balance < 0.0:
+        return Unsupported.NEGATION, "the report says the opposite"
+    return None
+
+
+def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
+    """Left, upper, mild, chronic: as in the statements that are most like the sentence."""
+    said = {t.concept for t in sentence.tokens if t.kind is Kind.OPPOSITE}
+    for token in sentence.tokens:
+        if token.kind is not Kind.OPPOSITE:
+            continue
+        axis = token.concept.partition(":")[0] + ":"
+        same = opposite = 0.0
+        for statement in near:
+            found = values(axis, statement)
+            if token.concept == "side:both" and len(found) > 1:
+                found = [("side:both", tuple(p for _, places in found for p in places))]
+            for value, places in found:
+                like = max(around(sentence, token, statement, (p,), axis) for p in places)
+                if value == token.concept:
+                    same = max(same, like)
+                elif value != "side:both" or value not in said:
+                    opposite = max(opposite, like)
+        if token.concept == "side:both":
+            same = max(same, _unsided(sentence, token, near))
+        if same < opposite or (axis == "side:" and same == 0.0):
+            return AXIS_REASON[axis], token.written
+    return None
+
+
+def _unsided(sentence: Statement, both: Token, near: list[Statement]) -> float:
+    """How like the sentence a statement is that names a part without a side, and so means both."""
+    best = 0.0
+    for part in sentence.tokens:
+        if part.kind is not Kind.PART or abs(part.place - both.place) > REACH:
+            continue
+        for statement in near:
+            places = statement.places.get(part.concept)
+            if places and not any(c.startswith("side:") for c in statement.places):
+                best = max(best, 1.0 + around(sentence, both, statement, places))
+    return best
 
 
 def _verbatim(everything: list[Statement], report: str) -> set[str]:
     """Statements as they are, and neighbours put together."""
     single = [_letters(s.text) for s in everything]
-    found = {key for key in single if key}
-    found |= {_letters(line) for line in report.split("\n")}
+    found = {*single, *(_letters(line) for line in report.split("\n"))}
     found |= {_letters(s.text.partition(":")[2]) for s in everything if ":" in s.text}
+    found |= {_letters(f"{s.label} {s.text}") for s in everything if s.label}
     return (found | {f"{a} {b}" for a, b in zip(single, single[1:], strict=False)}) - {""}
 
 
-def _same(concept: str) -> tuple[str, ...]:
-    """A concept and all that may be named instead of it."""
-    return (concept, *KINDS.get(concept, ()), *KINDS_BELOW.get(concept, ()),
-            *CONTAINERS.get(concept, ()), *CONTENTS.get(concept, ()))  # fmt: skip
+def _beside(token: Token, others: list[Token]) -> list[Token]:
+    """The nearest of the others before the token and the nearest after it."""
+    before = [t for t in others if t.place < token.place]
+    after = [t for t in others if t.place > token.place]
+    return before[-1:] + after[:1]
 
 
-def _reversed(relation: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for low, highs in relation.items():
-        for high in highs:
-            found.setdefault(high, set()).add(low)
-    return {high: frozenset(lows) for high, lows in found.items()}
+def _has_part(part: str, statement: Statement, own: set[str]) -> bool:
+    """Whether the statement is about the part, or one within it, or one that it lies in.
+
+    A part of the context counts only where the statement names no other that the sentence lacks.
+    """
+    concepts = {part} | CONTENTS.get(part, NOTHING)
+    concepts |= CONTAINERS.get(part, NOTHING) - REGIONS
+    if not concepts.isdisjoint(statement.places):
+        return True
+    if concepts.isdisjoint(statement.context):
+        return False
+    named = {t.concept for t in statement.tokens if t.kind is Kind.PART} - REGIONS
+    return named <= own
 
 
-KINDS_BELOW = _reversed(KINDS)
-CONTENTS = _reversed(CONTAINERS)
-
-
-def _agreement(said: Token, other: Token) -> float:
-    """1 where `other` supports what is said, -1 where it contradicts it, less where it only may."""
-    if said.kind is Kind.NORMAL or other.kind is Kind.NORMAL:
-        if said.kind is other.kind:
-            return 1.0 if said.denied == other.denied else -1.0
-        if said.kind is Kind.NORMAL:
-            return 0.5 if other.denied != said.denied else 0.0
-        return 0.5 if said.denied != other.denied else 0.0
-    if said.concept == other.concept:
-        return 1.0 if said.denied == other.denied else -1.0
-    narrower = other.concept in KINDS_BELOW.get(said.concept, ())
-    wider = other.concept in KINDS.get(said.concept, ())
-    if not (narrower or wider):
-        return 0.0
-    if said.denied:
-        return 0.0 if not other.denied else (0.9 if wider else 0.6)
-    if other.denied:
-        return -0.9 if wider else 0.0
-    return 0.9 if narrower else 0.6
-
-
-def _likeness(
-    sentence: Statement,
-    token: Token,
-    statement: Statement,
-    other: Token | None,
-    place: int = 0,
-    axis: str = "",
-) -> float:
-    """How much of what stands around the token also stands around its like in the report."""
-    at = other.place if other else place
-    total = 0.0
-    for feature in sentence.tokens:
-        if feature.place == token.place or feature.concept == token.concept:
-            continue
-        if axis and feature.concept.startswith(f"{axis}:"):
-            continue
-        best = 0.0
-        for concept in _same(feature.concept):
-            places = statement.places.get(concept)
-            if places:
-                distance = min(abs(p - at) for p in places)
-                best = max(best, 1.0 / (1.0 + distance / NEAR))
-            elif concept in statement.context:
-                best = max(best, FAR)
-        if best:
-            total += WEIGHT[feature.kind] * best / (1.0 + abs(feature.place - token.place) / NEAR)
-    return total
-
-
-def _score(sentence: Statement, statement: Statement, without: set[str] | frozenset[str]) -> float:
-    """Weight of what two statements share, wherever it stands."""
-    return sum(
-        WEIGHT[t.kind]
-        for t in sentence.tokens
-        if t.concept not in without and any(c in statement.places for c in _same(t.concept))
-    )
-
-
-def _in(concept: str, statement: Statement) -> bool:
-    return any(c in statement.places or c in statement.context for c in _same(concept))
-
-
-def _has_part(part: str, statement: Statement) -> bool:
-    """Whether the statement names the part or one within it."""
-    concepts = (part, *CONTENTS.get(part, ()))
-    return any(c in statement.places or c in statement.context for c in concepts)
-
-
-def _claims(token: Token, statement: Statement) -> bool:
+def _says(token: Token, statement: Statement) -> bool:
     """Whether the statement says of something what the token says."""
-    if token.kind in (Kind.FINDING, Kind.NORMAL):
-        return any(
-            _agreement(token, other) > 0
-            for other in statement.tokens
-            if other.kind in (Kind.FINDING, Kind.NORMAL)
-        )
-    return token.concept in statement.places
+    if token.kind in CLAIMS:
+        return any(agreement(token, t) > 0 for t in statement.tokens if t.kind in CLAIMS)
+    return has(token.concept, statement)
 
 
 def _groups(sentence: Statement) -> Iterator[list[Token]]:
     """Measurements of several numbers, as one."""
     group: list[Token] = []
     for token in sentence.tokens:
-        if token.kind is Kind.MEASURE and group and token.place == group[-1].place + 1:
-            group.append(token)
-        elif token.kind is Kind.MEASURE:
-            if group:
-                yield group
-            group = [token]
+        if token.kind is not Kind.MEASURE:
+            continue
+        if group and token.place != group[-1].place + 1:
+            yield group
+            group = []
+        group.append(token)
     if group:
         yield group
-
-
-def _has_level(level: str, statement: Statement) -> bool:
-    """Whether the statement is about a spinal level; L5 is a part of L4-L5."""
-    own = [c for c in (*statement.places, *statement.context) if c.startswith("level:")]
-    if level in own:
-        return True
-    first, _, second = level.removeprefix("level:").partition("-")
-    if not second:
-        return any(first in c.removeprefix("level:").split("-") for c in own)
-    return f"level:{first}" in own and f"level:{second}" in own
-
-
-def _values(axis: str, statement: Statement) -> list[tuple[str, tuple[int, ...]]]:
-    """What a statement says on one axis, and where; left and right together are both sides."""
-    found = [(c, p) for c, p in statement.places.items() if c.startswith(f"{axis}:")]
-    if axis == "side" and {c for c, _ in found} >= {"side:left", "side:right"}:
-        found.append(("side:both", tuple(p for _, places in found for p in places)))
-    return found
-
-
-Rule = Callable[[Statement, list[Statement]], Problem | None]

@@ -18,8 +18,8 @@ ms = multiple sclerosis; nmo = neuromyelitis optica; hcc = hepatocellular carcin
 rcc = kidney cell carcinoma; avn = avascular necrosis; uip = usual interstitial pneumonia
 ggo = groundglass opacity; gbm = glioblastoma; avm = arteriovenous malformation
 copd = chronic obstructive pulmonary disease; ild = interstitial lung disease
-rul = right upper lobe lung; rml = right middle lobe lung; rll = right lower lobe lung
-lul = left upper lobe lung; lll = left lower lobe lung; lingular = lingula
+rul = right upper pulmonarylobe; rml = right middle pulmonarylobe; rll = right lower pulmonarylobe
+lul = left upper pulmonarylobe; lll = left lower pulmonarylobe; lingular = lingula; upper lobe = upper pulmonarylobe; middle lobe = middle pulmonarylobe; lower lobe = lower pulmonarylobe
 ruq = right upper quadrant; rlq = right lower quadrant; luq = left upper quadrant
 llq = left lower quadrant; cbd = common bile duct; ivc = inferior vena cava
 svc = superior vena cava; sma = superior mesenteric artery; lv = left ventricular
@@ -50,7 +50,7 @@ hydroureteronephrosis = hydronephrosis hydroureter; hepatic steatosis = fatty li
 steatosis = fatty; fatty infiltration = fatty; fatty change = fatty
 pneumoperitoneum = free air; free gas = free air; free intraperitoneal air = free air
 free peritoneal air = free air; extraluminal air = free air; pneumocephalus = intracranial air
-ascites = free fluid; hemoperitoneum = free hemorrhage; hydrothorax = pleural effusion
+free fluid = ascites; hemoperitoneum = free hemorrhage; air cell = aircell; end plate = endplate; paramedian = midline; hydrothorax = pleural effusion
 hemothorax = pleural hemorrhage; hydropericardium = pericardial effusion
 uterine fibroid = uterus leiomyoma; fibroid = leiomyoma; myoma = leiomyoma
 hydrosalpinx = hydrosalpinx enlarged fallopian tube
@@ -124,7 +124,11 @@ infarct: infarction, stroke
 ischemia: ischaemia, ischemic, ischaemic
 mass: tumor, neoplasm, neoplastic
 cancer: carcinoma, malignancy, malignant, adenocarcinoma
-lesion: observation, focus, foci, abnormality
+lesion: observation, focus, foci
+process: disease, pathology, complication, abnormality
+disruption: disrupted, discontinuous, discontinuity, broken, interrupted
+defect: loss
+cavitation: cavitary, cavity, cavitating
 nodule: nodularity, nodular
 cyst: cystic
 metastasis: metastatic, metastases
@@ -181,7 +185,6 @@ invasion: invading, invades, invasive
 infiltration: infiltrating, infiltrative
 leak: leakage, extravasation
 hypertrophy: hypertrophic
-edentulous: toothless
 """
 BARE_FINDINGS = """
 hydronephrosis hydroureter aneurysm pneumothorax abscess collection laceration contusion stranding
@@ -190,7 +193,7 @@ ectopia hydrocephalus encephalomalacia gliosis leiomyoma sprain strain osteophyt
 malformation hemangioma fistula perforation volvulus intussusception ileus impaction mucocele polyp
 sinusitis empyema dermoid lipid schwannoma meningioma angiomyolipoma endometrioma phlebolith
 vacuum desiccation spasm hyperemia hyperplasia dysplasia agenesis effacement restricted pneumonia
-lipohemarthrosis teratoma lymphoma leukemia myeloma sarcoma melanoma chiari syrinx tonsillar
+ascites lipohemarthrosis teratoma lymphoma leukemia myeloma sarcoma melanoma chiari syrinx tonsillar
 hyperdense hypodense hyperintense hypointense groundglass desiccation erosion lytic blastic
 osteoblastic osteolytic destructive infiltrate fracture hemothorax goiter fluid
 """
@@ -219,9 +222,36 @@ endometrioma < lesion; angiomyolipoma < lesion; hemangioma < lesion; meningioma 
 schwannoma < mass; leiomyoma < mass; lymphoma < cancer; dermoid < lesion; angiomyolipoma < mass
 atelectasis < opacity; collapse < opacity; compression < narrowing; effacement < compression
 osteolytic < destructive; lytic < destructive; osteoblastic < lesion; destructive < lesion
-granuloma < nodule; pneumatosis < air; demyelination < lesion; thrombus < embolus
+granuloma < nodule; ascites < effusion; lesion < process; pneumatosis < air; demyelination < lesion; thrombus < embolus
 hypoplasia < small; atrophy < small; perforation < leak; laceration < lesion
 """
+
+IMPLIED = """
+lung: pulmonarylobe, pneumonia, emphysema, atelectasis, bronchiectasis, honeycombing, lingula, groundglass
+liver: hepatocellular, cirrhosis, hepatitis
+appendix: appendicitis
+gallbladder: cholecystitis, cholecystectomy
+pancreas: pancreatitis
+colon: diverticulosis, diverticulitis, colitis
+kidney: hydronephrosis, pyelonephritis
+ureter: hydroureter
+bladder: cystitis
+pleura: pneumothorax, empyema
+heart: cardiomyopathy
+brain: hydrocephalus, encephalomalacia, encephalitis, microvascular, lacunar
+ventricle: hydrocephalus
+whitematter: microvascular
+meninges: meningitis, meningioma
+sinus: sinusitis
+mastoid: mastoiditis
+bone: fracture, osteopenia, osteoporosis, lytic, osteolytic, osteoblastic
+spine: spondylosis, spondylolisthesis, scoliosis, lordosis, kyphosis, discitis, spondylolysis
+disc: protrusion, extrusion, bulge
+joint: effusion
+uterus: hysterectomy, leiomyoma
+ovary: oophorectomy
+"""
+"""Body parts of which a word speaks without naming them: `part: words`."""
 
 PARTS = """
 head: cranial > ; brain: cerebral, cerebrum, intracranial, encephalon, parenchymal > head
@@ -231,11 +261,11 @@ basalganglia: putamen, caudate, lentiform, pallidus, lenticulostriate > brain; b
 cerebellum: cerebellar > brain; posteriorfossa > head; callosum: splenium, callosal, callososeptal > brain
 operculum > brain; peduncle > brain; pontis > brainstem; hippocampus: hippocampal > brain; cortex: cortical > brain
 whitematter: centrum, corona, semiovale > brain; periventricular > whitematter; subcortical > whitematter
-juxtacortical > whitematter; ventricle: ventricular, intraventricular > brain; cistern: cisternal > brain
-sulcus: sulci, sulcal > brain; midline > brain; extraaxial > head; subdural > extraaxial
+juxtacortical > whitematter; ventricle: ventricular, intraventricular > brain heart; cistern: cisternal > brain
+sulcus: sulci, sulcal > brain chest; midline > brain; extraaxial > head; subdural > extraaxial
 epidural > extraaxial; subarachnoid > brain; sylvian > brain; meninges: meningeal, leptomeningeal, dura, dural > head
 uncus: uncal > brain; pituitary: sella, sellar > head; chiasm > head; optic > head
-skull: calvarium, calvarial, cranium, cranial vault > head; skullbase: clivus > head
+skull: calvarium, calvarial, cranium > head bone; skullbase: clivus > head
 mastoid > head; temporalbone > head; sinus > head; maxillarysinus > sinus; frontalsinus > sinus
 ethmoidsinus > sinus; sphenoidsinus > sinus; nasal: nose > face; orbit: orbital, intraorbital, eye, ocular > head
 globe > orbit; scalp > head; face: facial > head; maxilla: maxillary > face; mandible: mandibular > face
@@ -246,21 +276,21 @@ preepiglottic > neck; piriform > neck; tonsil: peritonsillar > neck; retropharyn
 parapharyngeal > neck; submental > neck; submandibular > neck; parotid > neck; thyroid > neck
 venoussinus > head; cavernous > head; cranialnerve > head; opticnerve > head; jugular > neck; carotid > neck
 neck > ; cricoid > neck; hyoid > neck
-spine: spinal, vertebral, vertebra, vertebrae > ; cervical > spine; thoracic > spine; lumbar > spine
+spine: spinal, vertebral, vertebra, vertebrae > bone; cervical > spine; thoracic > spine; lumbar > spine
 sacral: sacrum > spine; disc: discal > spine; discosteophyte > disc; spinalcanal: canal > spine; foramen: foramina > spine
 facet: apophyseal, zygapophyseal > spine; uncovertebral > spine; endplate > spine; pedicle > spine; lamina > spine
-cord > spine; conus > spine; thecal > spine; nerveroot: radicular > spine; ligamentum flavum: flavum > spine; recess > spine
+cord > spine; conus > spine; thecal > spine; nerveroot: radicular > spine; flavum > spine; recess > spine
 dens: odontoid > spine; prevertebral > spine; paravertebral: paraspinal > spine; annulus: annular > disc; cauda > spine
 chest: thorax, intrathoracic > ; lung: pulmonary, pulmonic > chest; lungbase: bases, basal, basilar > lung
 lungapex: apices > lung; lingula > lung; perifissural: fissure > lung; bronchus: bronchial, bronchi > lung; trachea: tracheal > chest
 airway > chest; pleura: pleural > chest; mediastinum: mediastinal > chest; hilum: hilar, hila > chest
 axilla: axillary > chest; paratracheal > mediastinum; subcarinal > mediastinum; heart: cardiac > chest
-ventricular > heart; septum: septal, interventricular > heart; atrium: atrial > heart; myocardium: myocardial > heart
+septum: septal, interventricular > heart; atrium: atrial > heart; myocardium: myocardial > heart
 valve: valvular > heart; pericardium: pericardial > heart; coronary > heart; circumflex > coronary
-descending artery > coronary; pulmonaryartery > chest; aorta: aortic > ; esophagus: esophageal, oesophagus > chest
-diaphragm: diaphragmatic > chest; hiatal > ; rib > chest; sternum: sternal > chest; clavicle > chest; breast > chest
-supraclavicular > chest; subclavian > chest; sulcus > chest
-abdomen: abdominal, intraabdominal > ; liver: hepatic > abdomen; gallbladder > abdomen; bileduct > abdomen
+pulmonaryartery > chest; aorta: aortic > ; esophagus: esophageal, oesophagus > chest
+diaphragm: diaphragmatic > chest; hiatal > ; rib > chest bone; sternum: sternal > chest; clavicle > chest; breast > chest
+supraclavicular > chest; subclavian > chest
+abdomen: abdominal, intraabdominal > ; liver: hepatic > abdomen; gallbladder > abdomen; bileduct > abdomen duct; duct: ductal > 
 portalvein > abdomen; hepaticvein > abdomen; spleen: splenic > abdomen; pancreas: pancreatic > abdomen
 adrenal > abdomen; kidney: renal > abdomen; renalpelvis > kidney; renalartery > kidney; renalvein > kidney
 ureter: ureteral, ureteric > abdomen; vesicoureteral > ureter; ureteropelvic > ureter
@@ -271,8 +301,8 @@ peritoneum: peritoneal, intraperitoneal > abdomen; retroperitoneum: retroperiton
 celiac > abdomen; psoas > abdomen; quadrant > abdomen; umbilical > abdomen; inguinal > pelvis; abdominalwall > abdomen
 pelvis: pelvic > ; bladder: vesical > pelvis; prostate: prostatic > pelvis; uterus: uterine > pelvis; endometrium: endometrial > uterus
 ovary: ovarian > adnexa; adnexa: adnexal > pelvis; cervix > pelvis; vagina: vaginal > pelvis; fallopian: tubal > pelvis
-gonadal > pelvis; iliac > pelvis; sacroiliac > pelvis; culdesac > pelvis; hip > ; femur: femoral > leg; acetabulum: acetabular > hip
-leg: extremity > ; knee > leg; tibia: tibial > leg; fibula: fibular > leg; patella: patellar > knee; meniscus: meniscal > knee
+gonadal > pelvis; iliac > pelvis; sacroiliac > pelvis; culdesac > pelvis; hip > ; femur: femoral > leg bone; acetabulum: acetabular > hip
+leg: extremity > ; knee > leg; tibia: tibial > leg bone; fibula: fibular > leg; patella: patellar > knee; meniscus: meniscal > knee
 cruciate > knee; collateral > knee; popliteal > knee; ankle > leg; foot > leg; condyle: condylar > knee; plateau > knee
 shoulder > arm; supraspinatus > shoulder; infraspinatus > shoulder; subscapularis > shoulder; teres > shoulder; biceps > shoulder
 labrum: labral > ; acromion: acromial > shoulder; acromioclavicular > shoulder; subacromial > shoulder; humerus: humeral > arm
@@ -290,12 +320,12 @@ width: medial = medial, medially, central, paracentral; lateral = lateral, later
 reach: proximal = proximal, proximally; distal = distal, distally
 degree: low = minimal, mild, mildly, slight, slightly, trace, tiny, minor, minimally, subtle, small, little, punctate; middling = moderate, moderately; high = severe, severely, marked, markedly, advanced, extensive, massive, large, heavily, pronounced
 age: acute = acute, acutely, subacute; old = chronic, chronically, old, remote, longstanding
-change: same = unchanged, stable, stably; more = increased, increase, enlarging, grown, worsened, progressed, progression, larger; less = decreased, decrease, reduced, smaller, improved, shrunk; new = new
+change: same = unchanged, stable, stably; other = changed; more = increased, increase, enlarging, grown, worsened, progressed, progression, larger; less = decreased, decrease, reduced, smaller, improved, shrunk; new = new
 """
 """Axes on which two values exclude each other: `axis: value = words; value = words`."""
 
 NORMAL = """
-normal normally unremarkable intact clear patent preserved maintained satisfactory aerated pneumatized physiologic
+normal normally unremarkable intact clear patent preserved maintained satisfactory open aerated pneumatized physiologic
 """
 ABNORMAL = "abnormal abnormally pathologic pathological"
 
@@ -321,12 +351,12 @@ not no without none nor neither never absent absence lack free negative resolved
 sided side type form kind part portion aspect segment segmental lobe lobar pole surface extending extends extend extension
 reaching reaches ending ends end begin begins beginning occupies occupy limited assessment assessed evaluation evaluated
 incompletely completely partially partly complete partial diffuse diffusely generalized generalised mixed focal scattered patchy
-lymph gland glands body bodies space spaces system structures structure tissue tissues change changes process disease acute
+lymph gland glands body bodies space spaces system structures structure tissue tissues change changes
 raising question gives given did does do done made taken course caliber contour shape configuration position positioned
 individual amount number total degree nature characterized characterised characterization raise they them their open opened
 meters unclear uncertain etiology origin cause caused arising arises arise arises's originate originating produce producing produces form's
 larger greater smaller largest biggest smallest greatest prominent's dependent moderate's active new's age appropriate
-old's status post history known underlying like unknown non without's old's territory distribution extent superimposed
-incidental incidentally predominantly predominant predominance combined together especially particularly
+old's status post history known underlying like unknown because onto upon inside outside non without's old's territory distribution extent superimposed
+incidental incidentally predominantly predominant predominance combined together especially particularly open whether
 """
 """Words that a paraphrase may add or leave out."""
