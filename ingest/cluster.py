@@ -15,13 +15,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ingest.cluster_jobqueue import Queue
 from ingest.cluster_joined import join, wait_for_workers
-from ingest.cluster_local import local_cluster, room
+from ingest.cluster_local import local_cluster, replace_lost, room
 from ingest.cluster_security import warning_of
 from ingest.performance import Report, has_bokeh
 from ingest.watch import Watch
@@ -77,6 +78,7 @@ class Workers:
         self._watch: Watch | None = None
         self._report: Report | None = None
         self._most_workers = 0
+        self._mend: Callable[[], None] = lambda: None
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Workers:
@@ -232,7 +234,7 @@ class Workers:
         else:
             client = self._start()
         self._set_up(client)
-        self._watch = Watch(client, self._say)
+        self._watch = Watch(client, self._say, self._mend)
         self._closing.callback(self._watch.stop)
         if has_bokeh() and client.dashboard_link:
             self.dashboard = client.dashboard_link
@@ -248,6 +250,7 @@ class Workers:
 
         if not self._speed.cluster.system:
             cluster = local_cluster(self._speed, self._say)
+            self._mend = partial(replace_lost, cluster)
             self._closing.callback(cluster.close)
             client = Client(cluster)
             self._closing.callback(client.close, timeout=CLOSE_S)

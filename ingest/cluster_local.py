@@ -24,10 +24,13 @@ OWN = {
     "distributed.worker.daemon": False,
     "distributed.comm.timeouts.connect": "60s",
     "distributed.scheduler.allowed-failures": 0,
+    "distributed.deploy.lost-worker-timeout": "600 s",
     **MEMORY,
 }
 """Of clusters that are ours. A task whose worker dies comes back at once, and the client decides
-what then (see `ingest.cluster`): it would kill other workers in turn."""
+what then (see `ingest.cluster`): it would kill other workers in turn. A worker that is started
+again may take far longer than dask's 15 seconds where the machine is loaded; after those it would
+be closed, and not come back."""
 
 
 def local_cluster(speed: IngestSpeed, say: Callable[[str], None]) -> LocalCluster:
@@ -56,6 +59,22 @@ def local_cluster(speed: IngestSpeed, say: Callable[[str], None]) -> LocalCluste
             "machine is out of memory: run the same command again, perhaps with fewer "
             "ingest.speed.workers"
         ) from None
+
+
+def replace_lost(cluster: LocalCluster) -> None:
+    """Start workers anew whose nanny has given up: one that dies while it starts is not started
+    again (distributed 2026.8), and with none left the job would wait for ever."""
+    cluster.sync(_replace_lost, cluster)
+
+
+async def _replace_lost(cluster: LocalCluster) -> None:
+    from distributed import Status
+
+    for name, nanny in list(cluster.workers.items()):
+        if nanny.status in (Status.closed, Status.failed):
+            del cluster.workers[name]
+    if len(cluster.workers) < len(cluster.worker_spec):
+        cluster.scale(len(cluster.worker_spec))
 
 
 def room(speed: IngestSpeed) -> machine.Fit:

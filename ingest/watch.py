@@ -22,12 +22,18 @@ NONE_LEFT_S = 30.0
 class Watch:
     """Looks at the workers every `LOOK_S` seconds, until `stop`."""
 
-    def __init__(self, client: Client, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        say: Callable[[str], None],
+        mend: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`mend` is called at every look."""
         self.memory: Mapping[str, int] = {}
         """Bytes by the address of the worker, as of the last look."""
         self.peak_bytes = 0
         """Most that one worker was seen to take."""
-        self._client, self._say = client, say
+        self._client, self._say, self._mend = client, say, mend
         self._ended = threading.Event()
         self.look()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -50,6 +56,7 @@ class Watch:
         seen, said = time.monotonic(), False
         while not self._ended.wait(LOOK_S):
             try:
+                self._mend()
                 self.look()
             except Exception:  # the client is closing, or has lost its scheduler: it says so itself
                 continue

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 
+import cluster_tasks
 import dask
 import distributed
 import pytest
 
+from ingest import watch
 from ingest.cluster import Workers
 from study.errors import UserError
 from study.ingest_sections import IngestSpeed
@@ -25,6 +27,17 @@ def test_a_worker_short_of_memory_is_ended_and_not_paused() -> None:
         [handler] = workers.ordered(signal.getsignal, [signal.SIGINT])
     assert found == [False, False, False, 0.95]
     assert handler is signal.SIG_IGN  # a terminal sends Ctrl-C to all; the client ends workers
+
+
+def test_a_worker_whose_nanny_gives_up_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does whose worker dies while it starts."""
+    monkeypatch.setattr(watch, "LOOK_S", 0.2)
+    with Workers(IngestSpeed(workers=1), say=lambda text: None) as workers:
+        results = workers.unordered(cluster_tasks.slow_double, range(5))
+        assert next(results) == 0
+        cluster = distributed.Client.current().cluster
+        cluster.sync(cluster.workers[0].close)
+        assert sorted(results) == [2, 4, 6, 8]
 
 
 def test_workers_that_do_not_start_are_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
