@@ -17,6 +17,8 @@ from rich.table import Table
 
 from ingest import explain as explanation
 from ingest import ledger, live, native_job, table
+from ingest.cli_options import AsJson, ConfigFile, Name, Overrides, printable
+from ingest.cli_reports import reports
 from ingest.runfolder import read_plans
 from study.config import Pipeline, default_file, ingest_settings, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, UserError
@@ -26,20 +28,7 @@ from study.records import FAILURE_REASONS, Instance
 EVERY_VOLUME = 1_000_000_000
 
 app = typer.Typer(no_args_is_help=True, help="Look into an ingestion: what became of every file.")
-
-Name = Annotated[
-    str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline in the configuration file.")
-]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", help="File of pipelines; else pipelines.yaml here, or the program's own."
-    ),
-]
-Overrides = Annotated[
-    list[str], typer.Option("--set", help="key=value, e.g. run=FOLDER. May be repeated.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app.command()(reports)
 
 
 def _ledger_file(pipeline: Pipeline) -> Path:
@@ -220,9 +209,7 @@ def explain(
 
 
 def _say(line: str) -> None:
-    """Print a line that stays one: file names and headers may hold line breaks, or what a terminal
-    takes for commands."""
-    typer.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
+    typer.echo(printable(line))
 
 
 def _instances(run: Path) -> list[Instance]:
