@@ -16,7 +16,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ingest import taskstore
+from ingest import taskstore, turn
 from ingest.allowlist import out_of_range
 from ingest.assign import ShardTask
 from ingest.grid import to_grid
@@ -27,6 +27,7 @@ from ingest.rules import judge_voxels
 from ingest.supervise import USUAL_LIMITS, Limits, Supervised, child_of_thread
 from ingest.undecodable import rejection_of
 from ingest.volume import straighten
+from shards.commit import is_committed
 from shards.writer import ShardWriter
 from study import private
 from study.ingest_sections import Grid, Intensity
@@ -100,16 +101,32 @@ def convert_shard(
     intensity: Intensity,
     limits: Limits = USUAL_LIMITS,
     alone: bool = False,
+    of_turn: str = turn.NOBODY,
 ) -> ShardOutcome:
     """Make and commit a shard, of studies whose tasks are in the `parts` parts of a run's tables.
     `alone`: every study in a process that may be lost, once a worker has died of the shard (see
-    `poison`). Raises OSError, and leaves nothing committed, when reading or writing fails."""
+    `poison`). Raises OSError, and leaves nothing committed, when reading or writing fails;
+    UserError where the job `of_turn` is over."""
+    turn.refuse_if_over(run, of_turn)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     rejected: dict[str, Reason] = {}
     failures: list[ScanFailure] = []
     samples = 0
+
+    def before_commit() -> bool:
+        turn.refuse_if_over(run, of_turn)
+        if is_committed(dataset, task.shard, task.content):
+            return False  # by another worker, which was given the task when this one was silent
+        outcome().save(run / OUTCOMES)  # a committed shard always has one
+        return True
+
+    def outcome() -> ShardOutcome:
+        return ShardOutcome(task.shard, task.content, rejected, tuple(failures), samples)
+
     with (
-        ShardWriter(dataset, task.shard, compression, content=task.content) as writer,
+        ShardWriter(
+            dataset, task.shard, compression, content=task.content, before_commit=before_commit
+        ) as writer,
         each_alone(convert_study, limits) if alone else nullcontext(convert_study) as convert,
     ):
         for study_task in taskstore.read(run, parts, task.keys):
@@ -122,9 +139,7 @@ def convert_shard(
             else:
                 samples += 1
                 writer.add(study)
-        outcome = ShardOutcome(task.shard, task.content, rejected, tuple(failures), samples)
-        outcome.save(run / OUTCOMES)  # before the commit record: a committed shard always has one
-    return outcome
+    return outcome()
 
 
 def convert_study(

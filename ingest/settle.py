@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from ingest import ledger, runfolder
+from ingest import ledger, runfolder, turn
 from ingest.convert import OUTCOMES, ShardOutcome
 from ingest.runfolder import part_file
 from study.records import Reason, Rejection
@@ -30,13 +30,14 @@ class Part:
     """The present shard of every study of the part, in the order of keys, or NOT_MADE."""
 
 
-def settle(wanted: Part, run: Path) -> ledger.LedgerSums:
-    """Write a part of the ledger; a worker runs it."""
+def settle(wanted: Part, run: Path, of_turn: str = turn.NOBODY) -> ledger.LedgerSums:
+    """Write a part of the ledger; a worker runs it. UserError where the job `of_turn` is over."""
     scans, studies = _outcomes(wanted, run)
     grouped = pq.read_table(part_file(run, "grouped", wanted.part))
     if scans or studies:
         rows = ledger.with_outcomes(ledger.from_table(grouped), scans, studies)
         grouped = ledger.to_table(rows)
+    turn.refuse_if_over(run, of_turn)
     runfolder.write_part(run, "ledger", wanted.part, grouped)
     return ledger.sums_of(grouped)
 

@@ -106,6 +106,15 @@ def committed(dataset: Location) -> dict[int, ShardStats]:
     return {stats.shard: stats for stats in found if stats is not None}
 
 
+def is_committed(dataset: Location, shard: int, content: str) -> bool:
+    """Whether a shard is whole and made from this content."""
+    place = store_at(dataset)
+    names = [part(shard) for part in PARTS]
+    sizes = {name: size for name in names if (size := place.size(name)) is not None}
+    found = _whole(place, stats_name(shard), sizes) if stats_name(shard) in sizes else None
+    return found is not None and found.content == content
+
+
 def discard_uncommitted(dataset: Location) -> list[str]:
     """Remove what a crash left: temporary files and parts of shards without a commit. Returns their
     names.

@@ -208,8 +208,11 @@ class _RemoteFile:
             raise StoreFailure(_no_room(error)) from error
         self.stream: BinaryIO = cast(BinaryIO, _Spool(self._spool.fileno()))
 
-    def publish(self) -> None:
+    def sync(self) -> None:
         self.stream.flush()
+
+    def publish(self) -> None:
+        self.sync()
         self._store.send(self._spool.name, self._name)
 
     def discard(self) -> None:

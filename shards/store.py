@@ -20,6 +20,9 @@ class NewFile(Protocol):
 
     stream: BinaryIO
 
+    def sync(self) -> None:
+        """Have its bytes where `publish` takes little time."""
+
     def publish(self) -> None:
         """Give it its name, for good."""
 
@@ -135,8 +138,11 @@ class _LocalFile:
         self._path, self._temporary = path, files.temporary_name(path)
         self.stream: BinaryIO = self._temporary.open("xb")
 
-    def publish(self) -> None:
+    def sync(self) -> None:
         files.sync(self.stream)
+
+    def publish(self) -> None:
+        self.sync()
         self.stream.close()
         files.publish(self._temporary, self._path)
 

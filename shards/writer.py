@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -33,11 +34,19 @@ class ShardWriter:
 
     Use as a context manager: leaving it cleanly commits the shard and replaces one of that number,
     leaving it by an exception removes all traces. `compression` is none or zstd; `content`
-    identifies what the shard is made from.
+    identifies what the shard is made from. `before_commit` is called when all is written and
+    nothing is replaced yet: what it raises leaves no trace of the shard, what it returns says
+    whether to commit.
     """
 
     def __init__(
-        self, dataset: Location, shard: int, compression: str, *, content: str = ""
+        self,
+        dataset: Location,
+        shard: int,
+        compression: str,
+        *,
+        content: str = "",
+        before_commit: Callable[[], bool] = lambda: True,
     ) -> None:
         if compression not in layout.SUFFIX:
             raise ValueError(
@@ -46,7 +55,7 @@ class ShardWriter:
         self.stats: ShardStats | None = None
         """The commit record, once the shard is committed."""
         self._dataset, self._shard, self._content = store_at(dataset), shard, content
-        self._compression = compression
+        self._compression, self._before_commit = compression, before_commit
         self._rows: list[dict[str, Any]] = []
         self._keys: set[str] = set()
         self._histograms: dict[str, np.ndarray] = {}
@@ -120,6 +129,9 @@ class ShardWriter:
             parquet_sha256=hashlib.sha256(table).hexdigest(),
             seconds=round(time.monotonic() - self._started, 3),
         )
+        self._new.sync()
+        if not self._before_commit():
+            return
         if self._dataset.size(commit.stats_name(self._shard)) is not None:
             self._dataset.remove(INFO_FILE)  # the index knows of the shard that is replaced
         self._dataset.remove(commit.stats_name(self._shard))  # no record over foreign bytes
