@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from rich.console import RenderableType
 
-from ingest import assign, ledger, table
+from ingest import assign, ledger, table, turn
 from ingest.allowlist import public_settings
 from ingest.assign import ShardTask
 from ingest.cluster import Workers
@@ -179,6 +179,8 @@ class Work:
 
     grouped: Grouped
     places: assign.Assignment
+    of_turn: str
+    """Of this job (see `ingest.turn`)."""
 
     @property
     def has_place(self) -> np.ndarray:
@@ -206,7 +208,8 @@ def plan(
     """Group all studies of the run's `instances.parquet`, give them their shards, and write it
     down. `mark` is the fingerprint of the settings."""
     book = Path(pipeline.run) / "plan.parquet"
-    grouped = group_all(pipeline, key, workers, progress)
+    of_turn = turn.begin(Path(pipeline.run))
+    grouped = group_all(pipeline, key, workers, progress, of_turn)
     done = {shard: stats.content for shard, stats in committed(pipeline.dataset).items()}
     before = assign.read(book)
     keys, digests, again = grouped.keys, grouped.digests, np.array([], assign.TEXT)
@@ -218,7 +221,7 @@ def plan(
         keys, digests, before, done, pipeline.shards.studies_per_shard, mark, again
     )
     assign.write(book, places.places)
-    return Work(grouped, places)
+    return Work(grouped, places, of_turn)
 
 
 def _with_source(pipeline: Pipeline) -> Ingest:
@@ -301,6 +304,7 @@ def _convert(pipeline: Pipeline, work: Work, workers: Workers, live: Live, log: 
         intensity=pipeline.ingest.intensity,
         limits=limits_of(pipeline.ingest.speed),
         retries=pipeline.ingest.speed.max_retries,
+        of_turn=work.of_turn,
     )
     by_number = {task.shard: task for task in missing}
     failed: list[str] = []
@@ -355,6 +359,7 @@ def settled_ledger(pipeline: Pipeline, work: Work, workers: Workers) -> ledger.L
     shards = np.where(np.isin(shards, list(made)), shards, NOT_MADE)
     bounds = work.grouped.bounds.tolist()
     parts = [Part(p, shards[a:b]) for p, (a, b) in enumerate(pairwise(bounds))]
-    write = partial(tried, partial(settle, run=run), retries=pipeline.ingest.speed.max_retries)
+    make = partial(settle, run=run, of_turn=work.of_turn)
+    write = partial(tried, make, retries=pipeline.ingest.speed.max_retries)
     sums = workers.unordered(write, parts) if len(parts) > 1 else map(write, parts)
     return sum(sums, start=ledger.NOTHING)

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ingest import facts, partition, prepare, report_join, table
+from ingest import facts, partition, prepare, report_join, table, turn
 from ingest.assign import TEXT, texts
 from ingest.cluster import Workers
 from ingest.known_studies import Finder, Known
@@ -71,7 +71,13 @@ def check_tables(settings: Ingest) -> None:
             pass
 
 
-def group_all(pipeline: Pipeline, key: bytes, workers: Workers, progress: Progress) -> Grouped:
+def group_all(
+    pipeline: Pipeline,
+    key: bytes,
+    workers: Workers,
+    progress: Progress,
+    of_turn: str = turn.NOBODY,
+) -> Grouped:
     """Make the tables of a run from its `instances.parquet`."""
     run, settings = Path(pipeline.run), pipeline.ingest
     images = table.num_rows(run / "instances.parquet")
@@ -83,7 +89,8 @@ def group_all(pipeline: Pipeline, key: bytes, workers: Workers, progress: Progre
     _deal_tables(run, settings, key, parts, known)
     discard_other_parts(run, parts)
     found = sorted(
-        _prepared(run, parts, settings.speed.max_retries, workers, progress), key=lambda f: f.part
+        _prepared(run, parts, settings.speed.max_retries, workers, progress, of_turn),
+        key=lambda f: f.part,
     )
     if settings.report_source == "facts":
         facts.join_parts(run / HANDOVER, parts, run)
@@ -131,11 +138,11 @@ def _tables(settings: Ingest) -> Iterator[tuple[str, Iterator[Row]]]:
 
 
 def _prepared(
-    run: Path, parts: int, retries: int, workers: Workers, progress: Progress
+    run: Path, parts: int, retries: int, workers: Workers, progress: Progress, of_turn: str
 ) -> Iterator[PartFacts]:
     """Facts of all parts as they come. One part alone is made here: it is not worth a worker's
     start."""
-    make = partial(tried, partial(prepare.prepare, run=run), retries=retries)
+    make = partial(tried, partial(prepare.prepare, run=run, of_turn=of_turn), retries=retries)
     found: Iterable[PartFacts] = (
         workers.unordered(make, range(parts)) if parts > 1 else map(make, range(parts))
     )

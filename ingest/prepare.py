@@ -29,6 +29,7 @@ from ingest import (
     runfolder,
     table,
     taskstore,
+    turn,
 )
 from ingest.digest_pass import with_digests
 from ingest.place import place_of
@@ -117,8 +118,10 @@ def program() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def prepare(part: int, run: Path) -> PartFacts:
-    """Make the tables of a part, unless they are there."""
+def prepare(part: int, run: Path, of_turn: str = turn.NOBODY) -> PartFacts:
+    """Make the tables of a part, unless they are there. UserError where the job `of_turn` is
+    over."""
+    turn.refuse_if_over(run, of_turn)
     handover = run / HANDOVER
     images = partition.read(handover / IMAGES, part, table.SCHEMA)
     order = _order(run)
@@ -128,7 +131,7 @@ def prepare(part: int, run: Path) -> PartFacts:
     found = None
     if order.settings.report_source != "facts":  # else two tables more would have to be there
         found = _as_before(run, part, identity, texts, order)
-    return found or _make(run, part, images, texts, order, identity)
+    return found or _make(run, part, images, texts, order, identity, of_turn)
 
 
 def _joined(folder: Path, part: int, studies: frozenset[str], order: Order) -> Joined:
@@ -242,6 +245,7 @@ def _make(
     texts: Mapping[str, Joined],
     order: Order,
     identity: str,
+    of_turn: str,
 ) -> PartFacts:
     settings = order.settings
     rows: list[ledger.LedgerRow] = []
@@ -253,6 +257,7 @@ def _make(
         for name, here in _made_of(instances, found, order).items():
             texts[name].add(here)
         tasks += _tasks(found, order, texts)
+    turn.refuse_if_over(run, of_turn)
     if settings.report_source == "facts":
         labels = {uid: json.loads(value) for uid, value in texts[LABELS].values.items()}
         facts.write_part(run / HANDOVER, part, texts[REPORTS].values, labels)
