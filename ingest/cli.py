@@ -16,14 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest import explain as explanation
-from ingest import ledger, live, native_job, table
+from ingest import ledger, ledger_search, live, native_job, table
 from ingest.cli_options import AsJson, ConfigFile, Name, Overrides, printable
 from ingest.cli_reports import reports
-from ingest.runfolder import read_plans
 from study.config import Pipeline, default_file, ingest_settings, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, UserError
 from study.progress import Bars
-from study.records import FAILURE_REASONS, Instance
+from study.records import FAILURE_REASONS
 
 EVERY_VOLUME = 1_000_000_000
 
@@ -185,36 +184,32 @@ def explain(
             f"no ledger in {', '.join(str(r) for r in runs)}: nothing has been ingested there yet"
         )
     for run in ledgers:
-        what, rows = explanation.find(ledger.read(run / "ledger.parquet"), target)
-        if rows:
+        found = ledger_search.find(run, target)
+        if found.rows:
             break
     else:
         raise UserError(
             f"{target} is no file, folder, series or study in the ledgers of "
             f"{', '.join(str(run) for run in ledgers)}"
         )
-    paths = {row.path for row in rows[:1000]} if what == "file" else set()
-    found = explanation.explain(
+    shown = found.rows[: explanation.IMAGES_SHOWN] if found.what == "file" else []
+    instances = table.read_paths(run / "instances.parquet", {row.path for row in shown})
+    told = explanation.explain(
         target,
-        what,
-        rows,
-        read_plans(run),
-        {(i.path, i.frame): i for i in _instances(run) if i.path in paths},
+        found.what,
+        found.rows,
+        ledger_search.plans_of(run, explanation.scans_shown(found.rows), found.part_of),
+        {(i.path, i.frame): i for i in instances},
     )
     if as_json:
-        typer.echo(json.dumps(found.as_json()))
+        typer.echo(json.dumps(told.as_json()))
         return
-    for line in found.sentences:
+    for line in told.sentences:
         _say(line)
 
 
 def _say(line: str) -> None:
     typer.echo(printable(line))
-
-
-def _instances(run: Path) -> list[Instance]:
-    file = run / "instances.parquet"
-    return table.read(file) if file.exists() else []
 
 
 @app.command()

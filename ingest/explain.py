@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ingest.geometry import tilt_deg
 from ingest.ledger import LedgerRow
-from ingest.members import escaped
-from ingest.place import MEMBER
 from study.records import Instance, Reason, ScanPlan, Status
 
 MEANINGS: Mapping[Reason, str] = {
@@ -62,6 +59,9 @@ MEANINGS: Mapping[Reason, str] = {
 OF_ONE_IMAGE = (Reason.DUPLICATE_INSTANCE, Reason.REDUNDANT_TIMEPOINT)
 """Reasons whose detail tells images apart: of what it is a copy, which volume it is in."""
 MEMBERS_SHOWN = 5
+IMAGES_SHOWN = 10
+"""Of one file."""
+SCANS_SHOWN = 100
 DETAILS_SHOWN = 5
 """Of one reason; where there are more, they are of the single images."""
 
@@ -82,28 +82,10 @@ class Explanation:
         return asdict(self)
 
 
-def find(rows: Sequence[LedgerRow], target: str) -> tuple[str, list[LedgerRow]]:
-    """(file, folder, series or study; its rows). A target is a UID, a path, or the end of one; a
-    folder or an archive stands for everything in it."""
-    target = escaped(target)
-    for what in ("series", "study"):
-        of_uid = [row for row in rows if target and getattr(row, f"{what}_uid") == target]
-        if of_uid:
-            return what, of_uid
-    path = str(Path(target).expanduser().absolute()) if MEMBER not in target else target
-    for wanted in dict.fromkeys((target, path)):
-        exact = [row for row in rows if row.path == wanted]
-        if exact:
-            return "file", exact
-    for wanted in (target.rstrip("/"), path):
-        below = [row for row in rows if row.path.startswith((f"{wanted}/", f"{wanted}{MEMBER}"))]
-        if below:
-            return "folder", below
-    end = f"/{target.strip('/')}"
-    ends = [row for row in rows if row.path.endswith(end)]
-    if ends:
-        return "file", ends
-    return "folder", [row for row in rows if f"{end}/" in row.path or end + MEMBER in row.path]
+def scans_shown(rows: Sequence[LedgerRow]) -> list[tuple[str, int]]:
+    """StudyInstanceUID and number of the scans that are told of: the first that the images are
+    in."""
+    return sorted({(r.study_uid, r.scan) for r in rows if r.status is Status.USED})[:SCANS_SHOWN]
 
 
 def explain(
@@ -117,18 +99,20 @@ def explain(
     and frame; both may be empty."""
     lines: list[str] = []
     if what == "file":
-        for row in rows[: 2 * MEMBERS_SHOWN]:
+        for row in rows[:IMAGES_SHOWN]:
             lines += _about_image(row, instances.get((row.path, row.frame)))
-        if len(rows) > 2 * MEMBERS_SHOWN:
-            lines.append(f"and {len(rows) - 2 * MEMBERS_SHOWN} more images")
+        if len(rows) > IMAGES_SHOWN:
+            lines.append(f"and {len(rows) - IMAGES_SHOWN} more images")
     else:
         lines += _about_many(rows)
-    used = sorted({(r.study_uid, r.scan) for r in rows if r.status is Status.USED})
-    several = len({study for study, _ in used}) > 1
-    for study, scan in used:
-        if (study, scan) in plans:
-            name = f"study {study}, scan {scan}" if several else f"scan {scan}"
-            lines.append(_about_plan(name, plans[study, scan]))
+    shown = [scan for scan in scans_shown(rows) if scan in plans]
+    several = len({study for study, _ in shown}) > 1
+    for study, scan in shown:
+        name = f"study {study}, scan {scan}" if several else f"scan {scan}"
+        lines.append(_about_plan(name, plans[study, scan]))
+    left = len({(r.study_uid, r.scan) for r in rows if r.status is Status.USED}) - SCANS_SHOWN
+    if shown and left > 0:
+        lines.append(f"and {left} more scans")
     return Explanation(
         target,
         what,

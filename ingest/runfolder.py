@@ -127,15 +127,6 @@ def write_config(run: Path, pipeline: Pipeline) -> None:
     private.write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
 
-def read_plans(run: Path) -> dict[tuple[str, int], ScanPlan]:
-    """Planned volumes of a run by StudyInstanceUID and scan; empty where there are none."""
-    if not (run / "scans.parquet").exists() or not (run / "keys.parquet").exists():
-        return {}
-    plans = pq.read_table(run / "scans.parquet", columns=["scan", "plan"]).to_pylist()
-    found = [(row["scan"], plan_from_json(row["plan"])) for row in plans]
-    return {(plan.study_uid, scan): plan for scan, plan in found}
-
-
 def plan_to_json(plan: ScanPlan) -> str:
     """As `scans.parquet` holds it. Not by `dataclasses.asdict`: it copies, at ten times the
     cost."""

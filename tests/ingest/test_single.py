@@ -26,8 +26,8 @@ from made_archives import noise, tar_bytes, zip_bytes
 from test_native import command
 
 from ingest import ledger, single
-from ingest.explain import find
 from ingest.header import read_header
+from ingest.ledger_search import find
 from ingest.pixels import digests
 from ingest.place import Place, place_of
 from study.errors import UserError
@@ -389,5 +389,5 @@ def test_nifti_of_compressed_files_copies_and_explain(tmp_path: Path) -> None:
     assert (copy.status, copy.reason) == (Status.DUPLICATE, Reason.DUPLICATE_INSTANCE)
     assert copy.path == str(source / "0002.dcm.gz")
     assert copy.detail == f"of {source / '0002.dcm'}"
-    what, found = find(rows, str(source / "0004.dcm.gz"))
-    assert (what, len(found), found[0].status) == ("file", 1, Status.USED)
+    found = find(out, str(source / "0004.dcm.gz"))
+    assert (found.what, [row.status for row in found.rows]) == ("file", [Status.USED])
