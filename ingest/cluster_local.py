@@ -33,6 +33,10 @@ again may take far longer than dask's 15 seconds where the machine is loaded; af
 be closed, and not come back."""
 
 
+STARTS = 2
+"""Of a cluster: one worker that is ended while it starts takes the others with it."""
+
+
 def local_cluster(speed: IngestSpeed, say: Callable[[str], None]) -> LocalCluster:
     """Start workers. Raises UserError where they do not start."""
     import dask
@@ -42,23 +46,26 @@ def local_cluster(speed: IngestSpeed, say: Callable[[str], None]) -> LocalCluste
     say(_chosen(speed, fit))
     dask.config.set(OWN)
     security = security_of(speed.tls)
-    try:
-        return LocalCluster(
-            n_workers=fit.workers,
-            threads_per_worker=1,
-            memory_limit=fit.memory_bytes,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            host="127.0.0.1",
-            protocol="tls://" if security else None,
-            security=security,
-        )
-    except (RuntimeError, TimeoutError) as error:
-        raise UserError(
-            f"the workers do not start ({error}); they were ended from outside, or the "
-            "machine is out of memory: run the same command again, perhaps with fewer "
-            "ingest.speed.workers"
-        ) from None
+    for left in reversed(range(STARTS)):
+        try:
+            return LocalCluster(
+                n_workers=fit.workers,
+                threads_per_worker=1,
+                memory_limit=fit.memory_bytes,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+                host="127.0.0.1",
+                protocol="tls://" if security else None,
+                security=security,
+            )
+        except (RuntimeError, TimeoutError) as error:
+            if not left:
+                raise UserError(
+                    f"the workers do not start ({error}); they were ended from outside, or the "
+                    "machine is out of memory: run the same command again, perhaps with fewer "
+                    "ingest.speed.workers"
+                ) from None
+    raise AssertionError("unreachable")
 
 
 def replace_lost(cluster: LocalCluster) -> None:

@@ -9,7 +9,7 @@ import dask
 import distributed
 import pytest
 
-from ingest import watch
+from ingest import cluster_local, watch
 from ingest.cluster import Workers
 from study.errors import UserError
 from study.ingest_sections import IngestSpeed
@@ -41,7 +41,10 @@ def test_a_worker_whose_nanny_gives_up_is_replaced(monkeypatch: pytest.MonkeyPat
 
 
 def test_workers_that_do_not_start_are_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[int] = []
+
     def killed(**_: object) -> None:
+        starts.append(1)
         raise RuntimeError("Nanny failed to start.")
 
     monkeypatch.setattr(distributed, "LocalCluster", killed)
@@ -50,3 +53,4 @@ def test_workers_that_do_not_start_are_said_so(monkeypatch: pytest.MonkeyPatch) 
         pytest.raises(UserError, match=r"do not start \(Nanny failed to start\.\)"),
     ):
         list(workers.ordered(memory_setting, ["pause"]))
+    assert len(starts) == cluster_local.STARTS
