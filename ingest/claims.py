@@ -96,6 +96,7 @@ PHRASES = [
          r"(?:left|right)\b|\b(left|right) ?> ?(?:left|right)\b", r"more \1\2"),
         (r"\b(?:rule out|to exclude|r/o)\b", "#asked"),
         (r"\bevaluate (?:for|the)\b|\bassess for\b|\bplease evaluate\b", "#asked"),
+        (r"\bfree ([a-z]+ )?(?!fluid)([a-z]+ )?(fluid|air|gas)\b", r"free \3 \1\2"),
         (r"\bnot only\b", ""),
         (r"\bwithin (?:normal|physiologic(?:al)?) limits\b", "normal"),
         (r"\bwithout (?:pathologic|abnormal)\w* findings?\b", "normal"),
@@ -143,12 +144,25 @@ def stem(word: str) -> str:
         word = f"{word[:-3]}y"
     elif len(word) > 3 and word[-1] == "s" and word[-2] not in "sui":
         word = word[:-1]
+    word = noun(word)
     for suffix in SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 4:
             return word[: -len(suffix)]
     return word
 
 
+def noun(word: str) -> str:
+    """The Greek noun of a Greek adjective or plural."""
+    for ending, instead in ADJECTIVES:
+        if word.endswith(ending):
+            return word.removesuffix(ending) + instead
+    return word
+
+
+ADJECTIVES = (
+    ("otic", "osis"), ("itic", "itis"), ("ectatic", "ectasis"), ("trophic", "trophy"),
+    ("emic", "emia"), ("plastic", "plasia"), ("pathic", "pathy"), ("oses", "osis"),
+)  # fmt: skip
 SUFFIXES = sorted(
     "ications ication ization ation ative atory ating ated ates ate ition ion ive ings ing edly ed "
     "es ous ally al ary ar ically ical ic ity ia ae a um us is i e y ly ement ment ance ant ent ence "
@@ -244,17 +258,31 @@ def _rewriting() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
     return found
 
 
-def _implied() -> dict[str, tuple[str, ...]]:
+def _implying() -> dict[str, frozenset[str]]:
     """Every finding or word to the body parts that it speaks of without naming them."""
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, set[str]] = {}
     for part, words in _entries(terms.IMPLIED):
         for word in words:
             concept = meaning(word)
             if concept:
-                found[concept[0]] = (*found.get(concept[0], ()), part)
-    return found
+                found.setdefault(concept[0], set()).add(part)
+    return {concept: frozenset(parts) for concept, parts in found.items()}
 
 
+@cache
+def implied(concept: str) -> frozenset[str]:
+    """Body parts of which a concept speaks: by list, by its root, by what is around one."""
+    found = set(IMPLIED.get(concept, ()))
+    found |= {part for root, part in ROOTS if concept.startswith(root)}
+    around = AROUND.match(concept)
+    if around:
+        part = VOCABULARY.get(concept[around.end() :])
+        if part and part[1] is Kind.PART:
+            found.add(part[0])
+    return frozenset(found - {concept})
+
+
+AROUND = re.compile(r"(?:peri|para|sub|intra|extra|retro|supra|infra|pre|juxta|inter|trans|endo)")
 VOCABULARY = _vocabulary()
 CONTAINERS = _containers()
 KINDS = _kinds_of()
@@ -275,12 +303,13 @@ def meaning(word: str) -> tuple[str, Kind] | None:
     known = VOCABULARY.get(stem(word))
     if known and known[1] is not Kind.OPPOSITE:
         return known
-    if len(word) > 5 and FINDING_ENDING.search(word):
+    if len(word) > 5 and FINDING_ENDING.search(noun(word)):
         return stem(word), Kind.FINDING
     return stem(word), Kind.WORD
 
 
-IMPLIED = _implied()
+ROOTS = [tuple(pair.split()) for pair in re.split(r"[;\n]", terms.ROOTS.strip())]
+IMPLIED = _implying()
 
 
 def statements(text: str) -> list[Statement]:
@@ -380,7 +409,7 @@ def parsed(
         token = _token(word, place, denied[place], clause)
         if token:
             tokens.append(token)
-            for concept in (token.concept, *IMPLIED.get(token.concept, ())):
+            for concept in (token.concept, *implied(token.concept)):
                 places.setdefault(concept, []).append(place)
     frozen = {concept: tuple(p) for concept, p in places.items()}
     return Statement(text, tuple(tokens), context, asserted, label, frozen)
@@ -395,6 +424,8 @@ def _token(word: str, place: int, denied: bool, clause: int) -> Token | None:
         return Token(word[1:], Kind.MEASURE, place, denied, word, clause)
     if word in ABNORMAL:
         return Token("normal", Kind.NORMAL, place, not denied, word, clause)
+    if word.startswith("non") and VOCABULARY.get(stem(word[3:]), ("", None))[1] is Kind.FINDING:
+        word, denied = word[3:], not denied
     known = meaning(word)
     return Token(known[0], known[1], place, denied, word, clause) if known else None
 
@@ -406,6 +437,8 @@ def _rewritten(words: list[str]) -> list[str]:
     out: list[str] = []
     at = 0
     while at < len(words):
+        if words[at].endswith(("ectomy", "ectomies")):
+            out.append("resection")
         for phrase, new in REWRITING.get(stems[at], ()):
             if tuple(stems[at : at + len(phrase)]) == phrase:
                 out.extend(new)

@@ -60,6 +60,8 @@ MIN_COVERED = 0.5
 """Weight of the content of a sentence that the report must have."""
 MARGIN = 0.8
 """How much less like the sentence its own value may be than the best other value."""
+SLACK = 0.2
+"""How much more like the sentence another value may be than its own."""
 REACH = 6
 """Words within which a body part and a finding of a sentence belong together."""
 GENERIC = frozenset("lesion enlarged mass process".split())
@@ -165,7 +167,10 @@ class Source:
         for token in parts:
             if token.concept in REGIONS and token.concept in self.parts:
                 continue
-            closest = _beside(token, claims) or others
+            here = [t for t in claims if t.clause == token.clause]
+            closest = _beside(token, here) or _beside(token, claims) or others
+            if not here:
+                closest += [t for t in others if t.clause == token.clause]
             holders = [s for s in near if _has_part(token.concept, s, own)]
             if not any(not closest or any(_says(t, s) for t in closest) for s in holders):
                 return Unsupported.BODY_PART, token.written
@@ -173,6 +178,7 @@ class Source:
             beside = [
                 t for t in _beside(token, parts)
                 if t.clause == token.clause and abs(t.place - token.place) <= REACH
+                and min(claims, key=lambda c: abs(c.place - t.place)) is token
             ]  # fmt: skip
             if not beside or any(t.concept in REGIONS for t in beside):
                 continue
@@ -218,7 +224,7 @@ def _measures(sentence: Statement, near: list[Statement]) -> Problem | None:
                 places = [p for c, ps in statement.places.items() if c.startswith(unit) for p in ps]
                 if places:
                     opposite = max(opposite, around(sentence, group[0], statement, places, unit))
-        if not found or same < MARGIN * opposite:
+        if not found or same + SLACK < opposite:
             return Unsupported.NUMBER, " x ".join(t.concept.partition(":")[2] for t in group)
     return None
 
@@ -260,7 +266,7 @@ def _findings(sentence: Statement, near: list[Statement]) -> Problem | None:
                     same = max(same, like)
                 else:
                     opposite = max(opposite, like)
-        if same < opposite:
+        if same + SLACK < opposite:
             said = "denied" if token.denied else "stated"
             return Unsupported.NEGATION, f"{token.written}: {said} by the sentence alone"
         if same == 0.0 and token.concept not in GENERIC:
@@ -312,7 +318,8 @@ def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
                     opposite = max(opposite, like)
         if token.concept == "side:both":
             same = max(same, _unsided(sentence, token, near))
-        if same < opposite or (axis == "side:" and same == 0.0):
+        slack = 0.0 if axis == "side:" else SLACK
+        if same + slack < opposite or (axis == "side:" and same == 0.0):
             return AXIS_REASON[axis], token.written
     return None
 

@@ -56,12 +56,13 @@ ROMAN_GRADE = re.compile(
     rf"\b({GRADED})s?([\s-]*(?:type|class|category|grade|level)?[\s-]*)"
     rf"(i{{1,3}}|iv|vi{{0,3}}|ix|xi{{0,2}}|x)([a-c]?)\b"
 )
+DIGIT_GRADE = re.compile(rf"\b((?:{GRADED})s?[\s-]*)(\d{{1,2}}[a-c]?)\b(?!\s?(?:mm|cm|ml|%))")
 LETTER_GRADE = re.compile(r"\b(type|grade|class|category|stage|group)[\s-]([a-e])\b")
 NUMBER = r"\d+(?:[.,]\d+)?"
 MEASURE = re.compile(
-    rf"(?<![\w.#]){NUMBER}(?:[\s-]*(?:{UNIT})s?(?![a-z]))?"
+    rf"(?<![\w.#:]){NUMBER}(?:[\s-]*(?:{UNIT})s?(?![a-z]))?"
     rf"(?:\s*(?:x|by|to|and|or|-|,|/|\s[a-z]{{2,16}}\s+x)\s*{NUMBER}(?:[\s-]*(?:{UNIT})s?(?![a-z]))?)*"
-    rf"(?![\w]|[.,]\d)|(?<![\w.#]){NUMBER}(?=mm|cm|ml|cc|hu)"
+    rf"(?![\w]|[.,]\d)|(?<![\w.#:]){NUMBER}(?=mm|cm|ml|cc|hu)"
 )
 ONE = re.compile(rf"({NUMBER})(?:[\s-]*({UNIT})s?(?![a-z]))?")
 
@@ -72,8 +73,10 @@ def marked(text: str) -> str:
     >>> marked("a 2.1 x 3 cm mass at l4-5 and two cysts")
     'a  #mm:21  #mm:30  mass at  #level:l4-l5  and  #n:2  cysts'
     """
-    text = DATE.sub(" #date ", text)
-    text = ROMAN_GRADE.sub(lambda m: f"{m[1]}{m[2]}{ROMAN[m[3]]}{m[4]}", text)
+    text = re.sub(r":(?=\d)", ": ", DATE.sub(" #date ", text))
+    text = ROMAN_GRADE.sub(lambda m: f"{m[1]}{m[2]} #n:{ROMAN[m[3]]}{m[4]} ", text)
+    text = DIGIT_GRADE.sub(r"\1 #n:\2 ", text)
+    text = re.sub(r"\b(first|second|third)[- ]degree\b", _degree, text)
     text = LETTER_GRADE.sub(lambda m: f"{m[1]} #n:{m[2]} ", text)
     text = COUNT.sub(lambda m: str(COUNTS[m[0]]), text)
     text = re.sub(r"\b(?:a|another) second\b", "another", text)
@@ -82,6 +85,10 @@ def marked(text: str) -> str:
     text = LEVEL.sub(_level, text)
     text = re.sub(r"(\b\d+)([a-c])\b", r" #n:\1\2 ", text)
     return MEASURE.sub(_measure, text)
+
+
+def _degree(match: re.Match[str]) -> str:
+    return f"grade #n:{ORDINALS[match[1]]} "
 
 
 def _level(match: re.Match[str]) -> str:

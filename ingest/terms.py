@@ -48,9 +48,8 @@ choledocholithiasis = bile duct stone; nephrolithiasis = kidney stone; urolithia
 intrarenal stone = kidney stone; ureterolithiasis = ureter stone; phlebolith = phlebolith
 hydroureteronephrosis = hydronephrosis hydroureter; hepatic steatosis = fatty liver
 steatosis = fatty; fatty infiltration = fatty; fatty change = fatty
-pneumoperitoneum = free air; free gas = free air; free intraperitoneal air = free air
-free peritoneal air = free air; extraluminal air = free air; pneumocephalus = intracranial air
-free fluid = ascites; hemoperitoneum = free hemorrhage; air cell = aircell; end plate = endplate; paramedian = midline; hydrothorax = pleural effusion
+free gas = pneumoperitoneum; extraluminal air = pneumoperitoneum; extraluminal gas = pneumoperitoneum; pneumocephalus = intracranial air
+free fluid = ascites; pars defect = spondylolysis; free air = pneumoperitoneum; pneumomediastinum = air mediastinum; pneumobilia = air bileduct; anasarca = edema anasarca; bph = benign prostate hyperplasia; chest wall = chestwall; spur = osteophyte; spurring = osteophyte; cabg = coronary bypass; silhouette = heart; cardiac silhouette = heart; mass effect = masseffect; space occupying lesion = mass; space occupying = mass; hemoperitoneum = free hemorrhage; air cell = aircell; end plate = endplate; paramedian = midline; hydrothorax = pleural effusion
 hemothorax = pleural hemorrhage; hydropericardium = pericardial effusion
 uterine fibroid = uterus leiomyoma; fibroid = leiomyoma; myoma = leiomyoma
 hydrosalpinx = hydrosalpinx enlarged fallopian tube
@@ -140,7 +139,9 @@ narrowing: stenosis, stenotic, narrowed, stenoses, compromise
 thickening: thickened, thick
 atrophy: atrophic, atrophied, volume loss, loss of volume, thinning, involution
 air: gas
-opacity: opacification, infiltrate, consolidation, opacities, airspace
+opacity: opacification, opacities
+consolidation: infiltrate, airspace
+osteophyte: spurs
 pneumonia: pneumonic, bronchopneumonia, pneumonitis
 diverticulosis: diverticulum, diverticula
 degeneration: degenerative, degenerated, arthrosis, osteoarthritis, arthropathy, arthritis, osteoarthrosis
@@ -149,7 +150,7 @@ bulge: bulging, bulges
 protrusion: protruding
 extrusion: extruded
 tear: torn, rupture, ruptured, tears
-shift: shifted, deviation
+shift: shifted, deviation, deviated, deviates, displacement, displaced, displaces, retropulsion, retropulsed
 swelling: swollen
 edema: oedema, edematous
 thrombus: thrombosis, thrombosed, thrombotic, clot, thrombi
@@ -157,7 +158,7 @@ embolus: embolism, emboli, embolic
 occlusion: occluded, occlusive
 obstruction: obstructed, obstructing, obstructive
 calcification: calcified, calcific, calcium
-atherosclerosis: atherosclerotic, arteriosclerosis, arteriosclerotic, atheromatous
+atherosclerosis: plaque, atherosclerotic, arteriosclerosis, arteriosclerotic, atheromatous
 fibrosis: fibrotic
 scar: scarring, cicatricial
 atelectasis: atelectatic, collapse
@@ -166,10 +167,9 @@ enhancement: enhancing, enhance, enhances
 demyelination: demyelinating
 osteopenia: osteopenic, demineralization
 osteoporosis: osteoporotic
-spondylolisthesis: anterolisthesis, listhesis, retrolisthesis
+spondylolisthesis: slippage, anterolisthesis, listhesis, retrolisthesis
 compression: compressing, compressed, compresses, impingement, impinges, impinging, compressive
 deformity: deformed
-displacement: displaced
 dislocation: dislocated
 subluxation: subluxed, subluxated
 malalignment: misalignment, malaligned
@@ -188,14 +188,14 @@ hypertrophy: hypertrophic
 """
 BARE_FINDINGS = """
 hydronephrosis hydroureter aneurysm pneumothorax abscess collection laceration contusion stranding
-emphysema bronchiectasis honeycombing reticulation granuloma adenoma lipoma cyst plaque pneumatosis
+emphysema bronchiectasis honeycombing reticulation granuloma adenoma lipoma cyst
 ectopia hydrocephalus encephalomalacia gliosis leiomyoma sprain strain osteophyte spondylosis
 malformation hemangioma fistula perforation volvulus intussusception ileus impaction mucocele polyp
 sinusitis empyema dermoid lipid schwannoma meningioma angiomyolipoma endometrioma phlebolith
 vacuum desiccation spasm hyperemia hyperplasia dysplasia agenesis effacement restricted pneumonia
 ascites lipohemarthrosis teratoma lymphoma leukemia myeloma sarcoma melanoma chiari syrinx tonsillar
-hyperdense hypodense hyperintense hypointense groundglass desiccation erosion lytic blastic
-osteoblastic osteolytic destructive infiltrate fracture hemothorax goiter fluid
+hyperdense hypodense hyperintense hypointense groundglass desiccation masseffect pneumoperitoneum erosion lytic blastic
+osteoblastic osteolytic destructive infiltrate fracture hemothorax goiter
 """
 """Findings that have no other name here."""
 FINDING_ENDING = (
@@ -205,7 +205,7 @@ FINDING_ENDING = (
 """What a word ends in that names a disease or an operation in Greek."""
 
 KINDS_OF = """
-pneumonia < opacity; cyst < lesion; nodule < lesion; mass < lesion; metastasis < lesion
+pneumonia < opacity; pneumonia < consolidation; cyst < lesion; nodule < lesion; mass < lesion; metastasis < lesion
 cancer < mass; cancer < lesion; glioma < mass; glioma < lesion; adenoma < lesion; adenoma < nodule
 abscess < collection; abscess < infection; pneumonia < infection; infection < inflammation
 diverticulitis < inflammation; appendicitis < inflammation; pancreatitis < inflammation
@@ -214,20 +214,30 @@ hydronephrosis < enlarged; hydroureter < enlarged; hydrocephalus < enlarged; goi
 protrusion < hernia; extrusion < hernia; hernia < bulge; protrusion < bulge; extrusion < bulge
 subluxation < malalignment; dislocation < malalignment; spondylolisthesis < malalignment
 thrombus < occlusion; embolus < thrombus; occlusion < narrowing; collection < effusion
-abscess < effusion; plaque < atherosclerosis; fracture < lesion; hypodense < lesion
+abscess < effusion; fracture < lesion; hypodense < lesion
 hyperdense < lesion; hyperintense < lesion; hypointense < lesion; opacity < lesion
 metastasis < cancer; osteophyte < degeneration; spondylosis < degeneration
-hypodense < cyst; necrosis < lesion; plaque < lesion; contusion < lesion; endometrioma < cyst
+hypodense < cyst; necrosis < lesion; calcification < atherosclerosis; contusion < lesion; endometrioma < cyst
 endometrioma < lesion; angiomyolipoma < lesion; hemangioma < lesion; meningioma < mass
 schwannoma < mass; leiomyoma < mass; lymphoma < cancer; dermoid < lesion; angiomyolipoma < mass
 atelectasis < opacity; collapse < opacity; compression < narrowing; effacement < compression
 osteolytic < destructive; lytic < destructive; osteoblastic < lesion; destructive < lesion
-granuloma < nodule; ascites < effusion; lesion < process; pneumatosis < air; demyelination < lesion; thrombus < embolus
+granuloma < nodule; pneumoperitoneum < air; desiccation < degeneration; pneumothorax < air; consolidation < opacity; consolidation < inflammation; ascites < effusion; lesion < process; pneumatosis < air; demyelination < lesion; thrombus < embolus
 hypoplasia < small; atrophy < small; perforation < leak; laceration < lesion
 """
 
+ROOTS = """
+hepat liver; nephr kidney; pyelo kidney; splen spleen; gastr stomach; colect colon; colitis colon
+pancreat pancreas; cholecyst gallbladder; append appendix; hyster uterus; oophor ovary
+prostat prostate; thyroid thyroid; encephal brain; cerebr brain; mening meninges; pneumon lung
+bronch bronchus; pleur pleura; cardi heart; pericard pericardium; arthr joint; oste bone
+spondyl spine; sinus sinus; mastoid mastoid; cholang bileduct; ureter ureter; laryng larynx
+trache trachea; esophag esophagus; duoden duodenum; disc disc; vertebr spine
+"""
+"""What a Greek or Latin word begins with, and the body part that it speaks of."""
+
 IMPLIED = """
-lung: pulmonarylobe, pneumonia, emphysema, atelectasis, bronchiectasis, honeycombing, lingula, groundglass
+lung: pulmonarylobe, consolidation, pneumonia, emphysema, atelectasis, bronchiectasis, honeycombing, lingula, groundglass
 liver: hepatocellular, cirrhosis, hepatitis
 appendix: appendicitis
 gallbladder: cholecystitis, cholecystectomy
@@ -236,6 +246,8 @@ colon: diverticulosis, diverticulitis, colitis
 kidney: hydronephrosis, pyelonephritis
 ureter: hydroureter
 bladder: cystitis
+peritoneum: pneumoperitoneum, ascites, peritonitis
+abdomen: pneumoperitoneum, ascites
 pleura: pneumothorax, empyema
 heart: cardiomyopathy
 brain: hydrocephalus, encephalomalacia, encephalitis, microvascular, lacunar
@@ -274,11 +286,11 @@ oropharynx: oropharyngeal > neck; hypopharynx > neck; pharynx > neck; larynx: la
 epiglottis: epiglottic > neck; aryepiglottic > neck; glossoepiglottic > neck; vallecula > neck; tonguebase: tongue > neck
 preepiglottic > neck; piriform > neck; tonsil: peritonsillar > neck; retropharyngeal > neck
 parapharyngeal > neck; submental > neck; submandibular > neck; parotid > neck; thyroid > neck
-venoussinus > head; cavernous > head; cranialnerve > head; opticnerve > head; jugular > neck; carotid > neck
+venoussinus > head; cavernous > head; cranialnerve > head; opticnerve > head; jugular > neck vein; carotid > neck artery
 neck > ; cricoid > neck; hyoid > neck
 spine: spinal, vertebral, vertebra, vertebrae > bone; cervical > spine; thoracic > spine; lumbar > spine
 sacral: sacrum > spine; disc: discal > spine; discosteophyte > disc; spinalcanal: canal > spine; foramen: foramina > spine
-facet: apophyseal, zygapophyseal > spine; uncovertebral > spine; endplate > spine; pedicle > spine; lamina > spine
+facet: apophyseal, zygapophyseal > spine joint; uncovertebral > spine; endplate > spine; pedicle > spine; lamina > spine
 cord > spine; conus > spine; thecal > spine; nerveroot: radicular > spine; flavum > spine; recess > spine
 dens: odontoid > spine; prevertebral > spine; paravertebral: paraspinal > spine; annulus: annular > disc; cauda > spine
 chest: thorax, intrathoracic > ; lung: pulmonary, pulmonic > chest; lungbase: bases, basal, basilar > lung
@@ -286,13 +298,13 @@ lungapex: apices > lung; lingula > lung; perifissural: fissure > lung; bronchus:
 airway > chest; pleura: pleural > chest; mediastinum: mediastinal > chest; hilum: hilar, hila > chest
 axilla: axillary > chest; paratracheal > mediastinum; subcarinal > mediastinum; heart: cardiac > chest
 septum: septal, interventricular > heart; atrium: atrial > heart; myocardium: myocardial > heart
-valve: valvular > heart; pericardium: pericardial > heart; coronary > heart; circumflex > coronary
-pulmonaryartery > chest; aorta: aortic > ; esophagus: esophageal, oesophagus > chest
+valve: valvular > heart; pericardium: pericardial > heart; coronary > heart artery; circumflex > coronary
+pulmonaryartery > chest artery; aorta: aortic > artery ; esophagus: esophageal, oesophagus > chest
 diaphragm: diaphragmatic > chest; hiatal > ; rib > chest bone; sternum: sternal > chest; clavicle > chest; breast > chest
 supraclavicular > chest; subclavian > chest
 abdomen: abdominal, intraabdominal > ; liver: hepatic > abdomen; gallbladder > abdomen; bileduct > abdomen duct; duct: ductal > 
-portalvein > abdomen; hepaticvein > abdomen; spleen: splenic > abdomen; pancreas: pancreatic > abdomen
-adrenal > abdomen; kidney: renal > abdomen; renalpelvis > kidney; renalartery > kidney; renalvein > kidney
+portalvein > abdomen vein; hepaticvein > abdomen vein; spleen: splenic > abdomen; pancreas: pancreatic > abdomen
+adrenal > abdomen; kidney: renal > abdomen; renalpelvis > kidney; renalartery > kidney artery; renalvein > kidney vein
 ureter: ureteral, ureteric > abdomen; vesicoureteral > ureter; ureteropelvic > ureter
 stomach: gastric > abdomen; duodenum: duodenal > abdomen; smallbowel: jejunum, jejunal, ileum, ileal > bowel
 bowel: intestine, intestinal > abdomen; colon: colonic, colorectal > bowel; sigmoid > colon; cecum: cecal > colon
@@ -308,7 +320,7 @@ shoulder > arm; supraspinatus > shoulder; infraspinatus > shoulder; subscapulari
 labrum: labral > ; acromion: acromial > shoulder; acromioclavicular > shoulder; subacromial > shoulder; humerus: humeral > arm
 glenoid > shoulder; elbow > arm; wrist > arm; hand > arm; radius: radial > arm; ulna: ulnar > arm; arm > ; scapula > shoulder
 bone: osseous, bony, skeletal > ; node: nodal > ; softtissue > ; subcutaneous > ; muscle: muscular > ; skin: cutaneous >
-artery: arterial > ; vein: venous > ; tendon: tendinous > ; ligament: ligamentous > ; cartilage > ; extensor >
+vessel: vascular, vasculature > ; artery: arterial > vessel; vein: venous > vessel; chestwall > chest; joint: articular > ; carina > chest; tendon: tendinous > ; ligament: ligamentous > ; cartilage > ; extensor >
 """
 """Body parts: `part: other names > what it lies in`."""
 
@@ -320,14 +332,14 @@ width: medial = medial, medially, central, paracentral; lateral = lateral, later
 reach: proximal = proximal, proximally; distal = distal, distally
 degree: low = minimal, mild, mildly, slight, slightly, trace, tiny, minor, minimally, subtle, small, little, punctate; middling = moderate, moderately; high = severe, severely, marked, markedly, advanced, extensive, massive, large, heavily, pronounced
 age: acute = acute, acutely, subacute; old = chronic, chronically, old, remote, longstanding
-change: same = unchanged, stable, stably; other = changed; more = increased, increase, enlarging, grown, worsened, progressed, progression, larger; less = decreased, decrease, reduced, smaller, improved, shrunk; new = new
+change: same = unchanged, stable, stably; other = changed; more = increased, increase, growth, growing, grew, grown, enlarging, worsened, progressed, progression, larger; less = decreased, decrease, reduced, smaller, improved, shrunk; new = new
 """
 """Axes on which two values exclude each other: `axis: value = words; value = words`."""
 
 NORMAL = """
 normal normally unremarkable intact clear patent preserved maintained satisfactory open aerated pneumatized physiologic
 """
-ABNORMAL = "abnormal abnormally pathologic pathological"
+ABNORMAL = "abnormal pathologic pathological"
 
 FILLER = """
 a an the of in on at to from for by with within into and or is are was were be been being has have had this that these
@@ -357,6 +369,6 @@ individual amount number total degree nature characterized characterised charact
 meters unclear uncertain etiology origin cause caused arising arises arise arises's originate originating produce producing produces form's
 larger greater smaller largest biggest smallest greatest prominent's dependent moderate's active new's age appropriate
 old's status post history known underlying like unknown because onto upon inside outside non without's old's territory distribution extent superimposed
-incidental incidentally predominantly predominant predominance combined together especially particularly open whether
+incidental incidentally predominantly predominant predominance combined together especially particularly abnormally pathologically open whether
 """
 """Words that a paraphrase may add or leave out."""

@@ -27,7 +27,7 @@ AFFIRMED = [
     (r"\b(is|are|was|were) (?=(?:again |also |still )?(?:seen|present|noted|identified|evident|visible|observed)\b)", r"\1 not "),
     (r"\b(measures|contains|shows|demonstrates|involves|compresses)\b", lambda m: {"measures": "is not seen, measuring", "contains": "does not contain", "shows": "does not show", "demonstrates": "does not demonstrate", "involves": "does not involve", "compresses": "does not compress"}[m[1]]),
     (r"\b(is|are) (?=(?:mildly |markedly |slightly |moderately |diffusely )?(?:enlarged|dilated|thickened|atrophic|narrowed|torn|ruptured|displaced|distended|calcified)\b)", r"\1 not "),
-    (r"^(?:An? |The )?(?=[A-Z]?)(?!No |Normal|Unremarkable|Both )", "No evidence of "),
+    (r"^(?:An? |The )?(?!\w+ly )(?=[a-z]+(?: [a-z,-]+)* (?:in|of|with)\b)(?!.*\b(?:is|are|was|were|has|have|may|can|not|no|without)\b)", "No evidence of "),
 ]  # fmt: skip
 SIDES = {
     "left": "right", "right": "left", "leftward": "rightward", "rightward": "leftward",
@@ -106,7 +106,8 @@ def negation(sentence: str, report: str, rng: random.Random) -> str | None:
     ]  # fmt: skip
     if not options:
         for pattern, new in AFFIRMED:
-            changed, times = re.subn(pattern, new, sentence, count=1)
+            plain = sentence[0].lower() + sentence[1:] if "^" in pattern else sentence
+            changed, times = re.subn(pattern, new, plain, count=1)
             if times:
                 options.append(changed)
     return rng.choice(options) if options else None
@@ -174,7 +175,7 @@ def added(sentence: str, report: str, rng: random.Random) -> str | None:
 
 def invented(sentence: str, report: str, rng: random.Random) -> str | None:
     """A sentence of its own about such a finding."""
-    form = rng.choice(["There is a {}.", "{} is seen.", "{}.", "No {}.", "Findings are consistent with {}."])
+    form = rng.choice(["There is a {}.", "{} is seen.", "{}.", "Findings are consistent with {}."])
     text = form.format(_invented(report, rng))
     return text[0].upper() + text[1:]
 
