@@ -6,9 +6,9 @@ many were lost. The idea: a model proposes, the report decides (`ingest.faithful
 stands in a report, and nothing that a model makes of it, can do more than add a sentence to that
 report's own list, and only one that the report supports.
 
-A report without a letter is never sent. One that a prompt calls normal counts as normal only if it
-says something by the rules of `ingest.offline`: technique and signatures alone are a missing
-report, whatever a model makes of them.
+A report without a letter is never sent. One that a model calls normal counts as normal only if
+`ingest.normal` agrees: technique and signatures alone are a missing report, whatever a model makes
+of them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ingest import llm_prompt, llm_run, offline
-from ingest.faithful import Dropped, check
+from ingest import llm_prompt, llm_run
+from ingest import normal as normal_study
+from ingest.faithful import Checked, Dropped, Unsupported, check
 from ingest.llm_cache import Cache, Failure, key_of
 from ingest.llm_prompt import Prompt, Question
 from ingest.llm_spent import Progress, Spent
+from ingest.planted import without_instructions
 from study.errors import UserError
 from study.llm_sections import Summarizer
 
@@ -46,7 +48,8 @@ class Summary:
     """Supported by the report, in the order of the answer."""
     dropped: tuple[Dropped, ...] = ()
     flagged: bool = False
-    """More than `max_lost_share` of the sentences were dropped."""
+    """More than `max_lost_share` of the sentences were dropped, or the report speaks to a machine
+    (`ingest.planted`): someone should look."""
     failure: Failure | None = None
     """Why there is no answer; the rule-based sentences remain."""
 
@@ -96,14 +99,30 @@ def summary_of(text: str, summarizer: Summarizer, cache: Cache) -> Summary | Non
 def checked(answer: list[str], text: str, prompt: Prompt, max_lost_share: float) -> Summary:
     """Sentences of an answer held against their report."""
     sentences = [line for line in map(_one_line, answer[:MAX_SENTENCES]) if line]
-    if prompt.normal and sentences == [prompt.normal] and not offline.summarize(text):
-        sentences = []
-    result = check(sentences, text)
+    source = without_instructions(text)
+    result = _normal_or(sentences, source, prompt.normal)
     return Summary(
         sentences=result.kept,
         dropped=result.dropped,
-        flagged=result.lost_share > max_lost_share,
+        flagged=result.lost_share > max_lost_share or source != text,
     )
+
+
+def _normal_or(sentences: list[str], source: str, normal: str) -> Checked:
+    """Check sentences, of which one may be the one for a normal study: it is held against the whole
+    report, and stands alone or not at all."""
+    others = [sentence for sentence in sentences if _bare(sentence) != _bare(normal)]
+    if not normal or len(others) == len(sentences):
+        return check(sentences, source)
+    why = normal_study.why_not(source) or ("it does not stand alone" if others else "")
+    if not why:
+        return Checked((normal,), ())
+    result = check(others, source)
+    return Checked(result.kept, (Dropped(normal, Unsupported.NEGATION, why), *result.dropped))
+
+
+def _bare(sentence: str) -> str:
+    return sentence.strip(" .").casefold()
 
 
 def _one_line(sentence: str) -> str:
