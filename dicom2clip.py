@@ -34,7 +34,7 @@ STAGES = ("ingest", "train", "eval")
 USER_ERRNOS = {
     getattr(errno, name)
     for name in (
-        *("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EEXIST", "ENOTDIR", "EISDIR"),
+        *("ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EEXIST", "ENOTDIR", "EISDIR"),
         *("EIO", "ESTALE", "ETIMEDOUT", "ECHILD", "ENOMEM"),
     )
 }
