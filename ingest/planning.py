@@ -85,8 +85,10 @@ def group_all(
     discard_handover(run)
     private.private_folder(run / HANDOVER)
     prepare.write_order(run, settings, key)
-    known = _deal_images(run, key, parts, progress)
-    _deal_tables(run, settings, key, parts, known)
+    finder = Finder() if settings.reports or settings.labels else None
+    _deal_images(run, key, parts, progress, finder)
+    if finder is not None:
+        _deal_tables(run, settings, key, parts, finder.known())
     discard_other_parts(run, parts)
     found = sorted(
         _prepared(run, parts, settings.speed.max_retries, workers, progress, of_turn),
@@ -100,18 +102,19 @@ def group_all(
     return grouped
 
 
-def _deal_images(run: Path, key: bytes, parts: int, progress: Progress) -> Known:
+def _deal_images(
+    run: Path, key: bytes, parts: int, progress: Progress, finder: Finder | None
+) -> None:
     file = run / "instances.parquet"
     done, total = 0, table.num_rows(file)
-    finder = Finder()
     with partition.Scatter(run / HANDOVER / prepare.IMAGES, parts) as scatter:
         for rows in table.batches(file):
             scatter.add(rows, partition.parts_of_images(rows, key, parts))
-            finder.add(rows)
+            if finder is not None:
+                finder.add(rows)
             done += len(rows)
             if parts > 1:
                 progress("deal", done, total)
-    return finder.known()
 
 
 def _deal_tables(run: Path, settings: Ingest, key: bytes, parts: int, known: Known) -> None:
