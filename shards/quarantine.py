@@ -7,6 +7,7 @@ and a text beside it. The folder is apart from the dataset's own files, and no n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,11 +18,18 @@ from shards.store import Location, Store, store_at
 FOLDER = "quarantine"
 """Within the dataset, where no other place is given."""
 _CHUNK = 1 << 20
+_UNFINISHED = re.compile(r"\.\d{5,}_.*\.(bytes|txt)\.[0-9a-f]+\.tmp")
+"""Ours, and left over: the folder may be one in which others write too."""
 
 
 def place_for(dataset: Store, folder: Location | None) -> Store:
     """The store that takes what is damaged."""
     return store_at(f"{dataset.url.rstrip('/')}/{FOLDER}" if folder is None else folder)
+
+
+def unfinished(aside: Store) -> list[str]:
+    """Files that a killed repair left half written."""
+    return [name for name in aside.sizes() if _UNFINISHED.fullmatch(name)] if aside.exists() else []
 
 
 def put(

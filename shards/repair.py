@@ -66,14 +66,16 @@ def repair(
     found = verify.verify(place, jobs, progress)
     sizes = place.sizes()
     stale = [name for name in sizes if is_temporary(Path(name))]
-    done = [f"{name}: removed, left over from a killed writer" for name in stale]
+    away, is_used = quarantine.place_for(place, aside), False
+    half = quarantine.unfinished(away)
+    done = [f"{name}: removed, left over from a killed writer" for name in [*stale, *half]]
+    _remove(away, [] if dry_run else half)
     if not found.problems:
         stale += [FACTS_FILE] if FACTS_FILE in sizes else []
         _remove(place, [] if dry_run else stale)
         return Repair((), tuple(done), (), "")
     facts, lost = _given(place, sizes)
     bad = sorted({n for p in found.problems if (n := commit.shard_of(p.where)) is not None})
-    away, is_used = quarantine.place_for(place, aside), False
     if not dry_run:
         _remove(place, stale)
         store.write(place, FACTS_FILE, seal.text(seal.sealed(facts), catalog.INFO_INDENT))
