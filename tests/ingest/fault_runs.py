@@ -31,7 +31,7 @@ from shards.writer import committed
 
 ROOT = Path(__file__).parents[2]
 STUDIES = 12
-SHAPE = (12, 96, 96)
+SHAPE = (20, 128, 128)
 MARK = "DICOM2CLIP_FAULT_TEST"
 """Variable of the environment of all processes of a test: children inherit it."""
 COMMAND = "import dicom2clip; dicom2clip.main()"

@@ -35,9 +35,10 @@ from fault_runs import (
 from study.errors import EXIT_DONE, EXIT_USER
 
 FAULTS = ("worker", "scheduler", "client", "nanny", "disk", "own worker", "own client", "own disk")
-IN_CI = 3
+IN_CI = (0, 105, 74)
+"""A worker, the scheduler and the client, late enough for shards to be there."""
 MORE = 25 * int(os.environ.get("DICOM2CLIP_SOAK", "0")) // 20
-SEEDS = [*range(IN_CI), *(pytest.param(IN_CI + n, marks=pytest.mark.slow) for n in range(MORE))]
+SEEDS = [*IN_CI, *(pytest.param(1 + n, marks=pytest.mark.slow) for n in range(MORE))]
 LOADED = 5
 """Every so-manieth seed runs with four times as many busy processes as there are CPUs."""
 BOUND_S = 90.0
@@ -92,10 +93,10 @@ def test_whatever_is_killed_the_same_command_ends_with_the_undisturbed_bytes(
 ) -> None:
     rng = random.Random(seed)
     fault = FAULTS[seed % len(FAULTS)]
-    is_loaded = seed >= IN_CI and seed % LOADED == 0
+    is_loaded = seed not in IN_CI and seed % LOADED == 0
     slower = 4.0 if is_loaded else 1.0
     whole = undisturbed.seconds if fault.startswith("own") else seconds
-    moments = [rng.uniform(0, slower * whole) for _ in range(1 if seed < IN_CI else 1 + seed % 2)]
+    moments = [rng.uniform(0, slower * whole) for _ in range(1 if seed in IN_CI else 1 + seed % 2)]
     folder = undisturbed.source.parent / f"seed{seed}"
     with contextlib.ExitStack() as ending:
         ending.enter_context(noted(f"seed {seed}: {fault}, {moments} s, loaded: {is_loaded}"))
