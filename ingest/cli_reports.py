@@ -37,7 +37,7 @@ MEANINGS = {
 def reports(
     name: Name,
     study: Annotated[
-        str, typer.Argument(metavar="[STUDY_UID|KEY]", help="A study; else all of them, counted.")
+        str, typer.Argument(metavar="STUDY_UID|KEY", help="A study; else all of them, counted.")
     ] = "",
     status: Annotated[
         list[RowStatus],
