@@ -12,12 +12,15 @@ import re
 from ingest.common_words import words as word_set
 
 STEMS = word_set(
-    "pericholecyst cholecyst perinephr perirenal periportal peripancrea paraaort paracav brain bile biliary spleen cerebr cerebell hemispher ventric sulc sulci gyri cistern calvari skull cranio crani "
+    "pericholecyst cholecyst perinephr perirenal periportal peripancrea paraaort paracav brain "
+    "bile biliary spleen cerebr cerebell hemispher ventric sulc sulci gyri cistern calvari skull "
+    "cranio crani "
     "scalp orbit globe optic sinus mastoid petrous temporal frontal parietal occipital pituitar "
     "sella suprasell pons pontine midbrain medulla thalam basal gangli caudate putamen hippocamp "
     "corpus callosum matter gray grey cort cranial nerve mening dura extraaxial extra-axial "
     "midline parenchym fossa posterior clivus foramen tonsil chiasm intracranial tympanic ear "
-    "cochlea vestibul maxill mandib nasal paranas nasophar sinonasal facial face temporomandib tmj dental "
+    "cochlea vestibul maxill mandib nasal paranas nasophar sinonasal facial face temporomandib "
+    "tmj dental "
     "teeth zygom neck thyroid parathyroid pharyn oropharyn hypopharyn laryn epiglott parotid "
     "submandib salivary gland tongue palate cord carotid jugular airway glott aryepiglott "
     "vallecul lung pulmon lobe lingula pleur bronch trache mediastin hilum hila hilar heart cardi "
@@ -46,7 +49,8 @@ FOREIGN_STEMS = word_set(
 SHORT = word_set("bil gi gu ear os rate rein lad lcx rca cbd face anal node disc disk")
 """Whole words only: longer words that begin so are something else."""
 NEUTRAL = word_set(
-    "whole entire total and or the of in at both upper lower left right bilateral superior inferior anterior medial "
+    "whole entire total and or the of in at both upper lower left right bilateral superior "
+    "inferior anterior medial "
     "lateral central peripheral proximal distal deep superficial main major great large small "
     "visualized visualised visible imaged included other others remaining remainder rest "
     "surrounding adjacent structures structure spaces space system systems tract organs organ "
@@ -109,7 +113,8 @@ def says_where(sentence: str, label: str) -> bool:
 
 
 def shared_words(label: str, sentence: str) -> bool:
-    """Whether a sentence says itself what a label says: a word of its anatomy, and all its sides."""
+    """Whether a sentence says itself what a label says: a word of its anatomy, and all its "
+    "sides."""
     said = {word.lower() for word in WORD.findall(sentence)}
     words = {word.lower() for word in WORD.findall(label)}
     if not words & SIDES <= said:

@@ -26,7 +26,8 @@ KEPT = frozenset({Kind.FINDINGS, Kind.IMPRESSION, Kind.ADVICE})
 OWN_LABEL = re.compile(r"([^\s:\uff1a][^:\uff1a.;]{0,68}?)[ ]?[:\uff1a][ ]*(?=\S)")
 DEPENDENT = re.compile(
     r"^(?:previous|prior|formerly|measur|unchanged|stable|increas|decreas|larger|smaller|grown|this"
-    r"|these|it\b|with\b|without|new\b|size|series|image|was\b|were\b|likely|possibl|probabl|suspicio"
+    r"|these|it\b|with\b|without|new\b|size|series|image|was\b|were\b|likely|possibl|probabl"
+    r"|suspicio"
     r"|consistent|compatible|suggest|now\b|differential|dd\b|ddx|again|also|largest|about|approx)",
     re.I,
 )
@@ -37,7 +38,8 @@ NOTHING = re.compile(
 )
 NOTHING_ELSE = re.compile(r"(?:others?|misc\w*|additional[^:]{0,20}): (?:none|nil|n/a)\W*$", re.I)
 SIGN_OFF = re.compile(
-    r"\b(?:electronically|digitally) signed\b|^(?:e-?signed|signed|dictated|approved|verifie[dr]|transcribed"
+    r"\b(?:electronically|digitally) signed\b|^(?:e-?signed|signed|dictated|approved|verifie[dr]"
+    r"|transcribed"
     r"|signature|electronically|primary interpreting|interpreting|reporting|reported by|read by)\b"
     r"|^(?:mit freundlichen|mfg\b|cordialement|atentamente|kind regards|sincerely)|^end of report",
     re.I,
@@ -47,7 +49,7 @@ SIGN_OFF = re.compile(
 def summarize(text: str) -> list[str]:
     """Sentences of a report, each once.
 
-    >>> summarize("TECHNIQUE: MRI.\\nFINDINGS: 1. A 3.5 x 2.1 cm. mass. No bleed.\\nSigned by Dr. X")
+    >>> summarize("HISTORY: Fall.\\nFINDINGS: 1. A 3.5 x 2.1 cm. mass. No bleed.\\nSigned: Dr. X")
     ['A 3.5 x 2.1 cm. mass.', 'No bleed.']
     """
     seen: dict[str, str] = {}
@@ -77,6 +79,7 @@ def _kept(section: Section, signed: bool) -> Iterator[str]:
     lines = section.lines
     if section.kind in LABELS or section.kind is Kind.ADVICE:
         lines = (f"{section.title}: {lines[0]}", *lines[1:]) if lines else lines
+    is_titled = section.kind in KEPT
     for item, tail in _with_tails(items(lines)):
         kept = []
         for sentence in _labelled(item):
@@ -84,7 +87,7 @@ def _kept(section: Section, signed: bool) -> Iterator[str]:
             signed = signed or bool(SIGN_OFF.search(sentence[:200]))
             if NOTHING_ELSE.match(sentence):
                 continue
-            if not is_boilerplate(sentence) and (not signed or is_statement(sentence)):
+            if not is_boilerplate(sentence, is_titled) and (not signed or is_statement(sentence)):
                 kept.append(sentence)
         yield from [*kept[:-1], " ".join([*kept[-1:], *tail])] if kept or tail else []
 
@@ -102,7 +105,7 @@ def _strays(section: Section) -> Iterator[str]:
             sentence = without_communication(sentence)
             begun = begun or (not skipped and is_statement(sentence))
             skipped = False
-            if begun and not is_boilerplate(sentence):
+            if begun and not is_boilerplate(sentence, is_titled=False):
                 yield sentence
 
 

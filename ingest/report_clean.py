@@ -11,7 +11,8 @@ import html
 import re
 
 TAG = re.compile(
-    r"<(/?)(p|br|b|i|u|s|em|strong|span|div|font|ul|ol|li|dl|dt|dd|table|tbody|thead|tr|td|th|hr|pre"
+    r"<(/?)(p|br|b|i|u|s|em|strong|span|div|font|ul|ol|li|dl|dt|dd|table|tbody|thead|tr|td|th|hr"
+    r"|pre"
     r"|h[1-6]|html|head|body|title|style|script|a|sub|sup|small|center|blockquote|img|meta|o:p)"
     r"\b[^<>]{0,500}>",
     re.I,
@@ -48,7 +49,9 @@ LOST_BREAK = re.compile(
 )
 LOST_NUMBER = re.compile(r",(?=\d{1,2}\.[ \t]{0,3}[A-Z])")
 QUOTE_ITEM = re.compile(r"(?:(?<=[.?!)\s])|^)[\"\u201c\u201d](?=\s*[A-Z0-9])", re.M)
-BULLET = re.compile(r"[ \t]*[\u2022\u2023\u25cf\u25aa\u25a0\u25e6\u00b7\uf0b7][ \t]*(?=\S)")
+BULLET = re.compile(
+    r"(?<![ \t])[ \t]*[\u2022\u2023\u25cf\u25aa\u25a0\u25e6\u00b7\uf0b7][ \t]*(?=\S)"
+)
 """Marks that are a list's wherever they stand in a line."""
 
 

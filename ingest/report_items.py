@@ -19,7 +19,8 @@ BULLET = re.compile(
     r"([ \t]*)(?:[-\u2013\u2014*+\u2022\u2023>](?=\s)|[-\u2013\u2014](?=[^\W\d_]))[ \t]*"
 )
 NUMBER = re.compile(
-    r"([ \t]*)[(#]?(\d{1,2})(?:[.)](?=\s*[^\W\d_]|\s)|[.)]$|\u3001|\uff0e|[ \t]?[-\u2013](?=[ \t]+[A-Z]))"
+    r"([ \t]*)[(#]?(\d{1,2})(?:[.)](?=\s*[^\W\d_]|\s)|[.)]$|\u3001|\uff0e"
+    r"|[ \t]?[-\u2013](?=[ \t]+[A-Z]))"
     r"[ \t]*"
 )
 CIRCLED = re.compile(r"([ \t]*)[\u2460-\u2473\u2776-\u277f][ \t]*")
@@ -34,8 +35,10 @@ COLUMN = re.compile(
 )
 ENDED = re.compile(r"[.!?:;\u3002\uff01\uff1f][)\]\"'\u201d\u2019]*$")
 FUNCTION_WORD = re.compile(
-    r"(?:^|[\s(])(?:the|an?|of|in|on|at|to|for|with|without|and|or|by|from|as|is|are|was|were|be|been"
-    r"|has|have|no|than|that|which|this|these|its|into|within|per|measuring|left|right|small|mild|der"
+    r"(?:^|[\s(])(?:the|an?|of|in|on|at|to|for|with|without|and|or|by|from|as|is|are|was|were|be"
+    r"|been"
+    r"|has|have|no|than|that|which|this|these|its|into|within|per|measuring|left|right|small"
+    r"|mild|der"
     r"|die|das|des|den|dem|und|oder|mit|ohne|im|in|am|von|zu|le|la|les|de|du|et|ou|avec|sans|el|los"
     r"|las|con|sin|y)$|[,/(-]$",
     re.I,
@@ -208,12 +211,12 @@ def _mark(line: str, number: int) -> tuple[int, str, int, int] | None:
     for kind, pattern in (("bullet", BULLET), ("number", CIRCLED)):
         if match := pattern.match(line):
             return len(match[1].expandtabs(4)), kind, match.end(), number
-    if match := ROMAN.match(line):
-        if match[2] not in {"v", "x"} or number:
-            return len(match[1].expandtabs(4)), "roman", match.end(), number
-    if match := LETTER.match(line):
-        if match[2].islower() or match[0].rstrip().endswith(")") or match[2] == "A" or number:
-            return len(match[1].expandtabs(4)), "letter", match.end(), number
+    if (match := ROMAN.match(line)) and (match[2] not in {"v", "x"} or number):
+        return len(match[1].expandtabs(4)), "roman", match.end(), number
+    if (match := LETTER.match(line)) and (
+        match[2].islower() or match[0].rstrip().endswith(")") or match[2] == "A" or number
+    ):
+        return len(match[1].expandtabs(4)), "letter", match.end(), number
     return None
 
 
@@ -255,12 +258,12 @@ def _flush(reader: _Reader) -> None:
 
 def joined(lines: Sequence[str]) -> str:
     """Wrapped lines as one; a word hyphenated at the line's end is left with its hyphen."""
-    text = ""
+    pieces: list[str] = []
     for line in lines:
         line = " ".join(line.split())
-        glue = "" if not text or (CJK.match(text[-1]) and CJK.match(line[:1])) else " "
-        text = f"{text}{glue}{line}" if text else line
-    return text
+        is_cjk = bool(pieces and CJK.match(pieces[-1][-1:]) and CJK.match(line[:1]))
+        pieces += ([" "] if pieces and not is_cjk else []) + [line]
+    return "".join(pieces)
 
 
 def _numbered(text: str) -> Iterator[str]:

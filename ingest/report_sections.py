@@ -15,7 +15,7 @@ from ingest.report_titles import DECORATION, LABELS, MAX_TITLE, SECTIONS, Kind, 
 
 MARK = re.compile(r"[ \t]*(?:(?:\(?\d{1,2}[.)]|[-*+\u2013\u2014>])[ \t]+)?")
 """A list mark that may stand before a title."""
-COLON = re.compile(r"[:\uff1a]")
+COLON = re.compile(r"(?<![:\uff1a])[:\uff1a]")
 DASHED = re.compile(
     r"[ \t*#]*([^\W\d_][^\W\d_/& ]{0,12}(?: [^\W\d_&]{1,12}){0,3})[ \t]+[-\u2013\u2014][ \t]+"
 )

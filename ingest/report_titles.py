@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 
 from ingest.anatomy import NEUTRAL, is_anatomy_label, is_level
 from ingest.common_words import words as word_set
@@ -144,7 +145,8 @@ ADVICE = re.compile(
     re.I,
 )
 LINE = re.compile(
-    r"primary .{0,40}|verifier(?: .{0,20})?|(?:exm|exam|reported|verified) date|req phys|pat loc|img loc|service"
+    r"primary .{0,40}|verifier(?: .{0,20})?|(?:exm|exam|reported|verified) date|req phys|pat loc"
+    r"|img loc|service"
     r"|(?:patient|pt)(?:'s)?(?: (?:name|id|no|number|location|age|sex|dob))?|name|surname|forename"
     r"|(?:date|place) of birth|birth ?date|d\.?o\.?b\.?|age|sex|gender|age/sex|mrn|mr ?#|ssn"
     r"|medical record.{0,20}|(?:accession|acc|order|visit|account|encounter|case|job|document"
@@ -182,6 +184,7 @@ MAX_TITLE = 70
 MAX_WORDS = 9
 
 
+@lru_cache(maxsize=4096)
 def kind_of(title: str) -> Kind:
     """What stands under a title.
 
