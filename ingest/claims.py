@@ -49,6 +49,8 @@ class Statement:
     context: frozenset[str] = frozenset()
     """Concepts of the label and of the sentence before it: what "it" may be."""
     asserted: bool = True
+    denied: frozenset[int] = frozenset()
+    """Places that a negation reaches."""
     label: str = ""
     """What stands before the colon of its paragraph."""
     places: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -97,6 +99,8 @@ PHRASES = [
         (r"\b(?:rule out|to exclude|r/o)\b", "#asked"),
         (r"\bevaluate (?:for|the)\b|\bassess for\b|\bplease evaluate\b", "#asked"),
         (r"\bfree ([a-z]+ )?(?!fluid)([a-z]+ )?(fluid|air|gas)\b", r"free \3 \1\2"),
+        (r"\b(nasal|peritoneal|oral|pleural|abdominal|cranial|pelvic|thoracic) cavit(?:y|ies)\b", r"\1"),
+        (r"(?<=[cm]m) (?:thick|long|wide|deep)\b", ""),
         (r"\bnot only\b", ""),
         (r"\bwithin (?:normal|physiologic(?:al)?) limits\b", "normal"),
         (r"\bwithout (?:pathologic|abnormal)\w* findings?\b", "normal"),
@@ -126,6 +130,7 @@ STOPS = frozenset(
     "yet while whereas as unchanged".split()
 )
 CLAUSE = frozenset(", ; : . ( with without but which because although however".split())
+HEDGES = frozenset("likely probably possibly suspicious consistent compatible suggestive probable".split())
 PREPOSITIONS = frozenset("of in from within along on".split())
 ARTICLES = frozenset("the a an this these there".split())
 
@@ -412,7 +417,8 @@ def parsed(
             for concept in (token.concept, *implied(token.concept)):
                 places.setdefault(concept, []).append(place)
     frozen = {concept: tuple(p) for concept, p in places.items()}
-    return Statement(text, tuple(tokens), context, asserted, label, frozen)
+    no = frozenset(t.place for t in tokens if t.denied)
+    return Statement(text, tuple(tokens), context, asserted, no, label, frozen)
 
 
 def _token(word: str, place: int, denied: bool, clause: int) -> Token | None:
@@ -458,7 +464,7 @@ def _denied(words: list[str]) -> list[bool]:
         following = words[at + 1] if at + 1 < len(words) else "."
         if word in NEEDS_OF and following != NEEDS_OF[word] and word not in BACKWARD:
             continue
-        later = [w for w in words[at + 1 : at + 4] if not w.endswith("ly") and w != "well"]
+        later = [w for w in words[at + 1 : at + 4] if not w.endswith("ly") and w not in ("well", "be")]
         not_seen = word == "not" and bool(later) and later[0] in SEEN
         backward = not_seen or (word in BACKWARD and _ends_clause(words, at))
         if backward:
@@ -510,6 +516,7 @@ def _stops(words: list[str], last: int, start: int) -> bool:
     if word == "," and (
         following in ARTICLES
         or following[:1] == "#"
+        or following in HEDGES
         or following in ("and", "but") and words[last + 2 : last + 3] and words[last + 2] in ARTICLES
         or VOCABULARY.get(following, ("", Kind.WORD))[0].startswith(("degree:", "age:old", "change:"))
     ):  # fmt: skip

@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from ingest.claims import CONTAINERS, Kind, Statement, Token, folded, parsed, statements
 from ingest.likeness import (
-    CONTENTS, NOTHING, WEIGHT, agreement, around, has, has_level, related, shared, values,
+    CLAIMS, CONTENTS, NORMAL_DENIES, NOTHING, RELATED, WEIGHT, agreement, around, has, has_level, related, shared, values,
 )  # fmt: skip
 
 
@@ -62,12 +62,14 @@ MARGIN = 0.8
 """How much less like the sentence its own value may be than the best other value."""
 SLACK = 0.2
 """How much more like the sentence another value may be than its own."""
+SURE = 1.0
+"""Likeness at which a statement is the right one although it names no finding of the sentence."""
 REACH = 6
 """Words within which a body part and a finding of a sentence belong together."""
-GENERIC = frozenset("lesion enlarged mass process".split())
+GENERIC = frozenset("lesion enlarged mass process injury".split())
 """Findings so general that a paraphrase may name any other so."""
 REGIONS = frozenset(
-    "head brain spine neck chest abdomen pelvis bone lung bowel skull cervical thoracic lumbar "
+    "head brain hemisphere spine neck chest abdomen pelvis bone lung bowel skull cervical thoracic lumbar "
     "artery vein node softtissue muscle".split()
 )
 """Body parts so wide that a report is about them as a whole."""
@@ -76,7 +78,6 @@ AXIS_REASON = {
     "width:": Unsupported.BODY_PART, "reach:": Unsupported.BODY_PART, "degree:": Unsupported.DEGREE,
     "age:": Unsupported.DEGREE, "change:": Unsupported.DEGREE,
 }  # fmt: skip
-CLAIMS = (Kind.FINDING, Kind.NORMAL)
 Problem = tuple[Unsupported, str]
 
 
@@ -154,7 +155,7 @@ class Source:
                 weights[number] = weights.get(number, 0.0) + WEIGHT[kind]
             for other in related(concept):
                 for number in self.where.get(other, ()):
-                    weights[number] = weights.get(number, 0.0) + 0.4 * WEIGHT[kind]
+                    weights[number] = weights.get(number, 0.0) + RELATED * WEIGHT[kind]
         best = sorted(weights, key=lambda n: (-weights[n], n))[:CANDIDATES]
         return [self.statements[n] for n in best]
 
@@ -172,7 +173,12 @@ class Source:
             if not here:
                 closest += [t for t in others if t.clause == token.clause]
             holders = [s for s in near if _has_part(token.concept, s, own)]
-            if not any(not closest or any(_says(t, s) for t in closest) for s in holders):
+            if not any(
+                not closest
+                or any(_says(t, s) for t in closest)
+                or _sure(sentence, token, s)
+                for s in holders
+            ):
                 return Unsupported.BODY_PART, token.written
         for token in claims:
             beside = [
@@ -180,10 +186,14 @@ class Source:
                 if t.clause == token.clause and abs(t.place - token.place) <= REACH
                 and min(claims, key=lambda c: abs(c.place - t.place)) is token
             ]  # fmt: skip
-            if not beside or any(t.concept in REGIONS for t in beside):
+            if token.concept in GENERIC or not beside or any(t.concept in REGIONS for t in beside):
                 continue
             holders = [s for s in near if _says(token, s)]
-            if holders and not any(_has_part(t.concept, s, own) for t in beside for s in holders):
+            if holders and not any(
+                (s in holders and _has_part(t.concept, s, own)) or _sure(sentence, t, s)
+                for t in beside
+                for s in near
+            ):
                 return Unsupported.BODY_PART, f"{token.written}: {beside[0].written}"
         return None
 
@@ -208,6 +218,7 @@ def _words(sentence: Statement, near: list[Statement]) -> Problem | None:
 def _measures(sentence: Statement, near: list[Statement]) -> Problem | None:
     """Every measurement stands, in any unit, in the statement that is most like the sentence."""
     others = [t for t in sentence.tokens if t.kind not in (Kind.MEASURE, Kind.OPPOSITE)]
+    said = {t.concept for t in sentence.tokens}
     for group in _groups(sentence):
         concepts = {t.concept for t in group}
         unit = group[0].concept.partition(":")[0] + ":"
@@ -221,7 +232,12 @@ def _measures(sentence: Statement, near: list[Statement]) -> Problem | None:
                 found = True
                 same = max(same, around(sentence, group[0], statement, places, unit))
             else:
-                places = [p for c, ps in statement.places.items() if c.startswith(unit) for p in ps]
+                places = [
+                    p
+                    for c, ps in statement.places.items()
+                    if c.startswith(unit) and c not in said
+                    for p in ps
+                ]
                 if places:
                     opposite = max(opposite, around(sentence, group[0], statement, places, unit))
         if not found or same + SLACK < opposite:
@@ -231,6 +247,7 @@ def _measures(sentence: Statement, near: list[Statement]) -> Problem | None:
 
 def _levels(sentence: Statement, near: list[Statement]) -> Problem | None:
     """Every spinal level is that of the statement that is most like the sentence."""
+    said = {t.concept for t in sentence.tokens}
     for token in sentence.tokens:
         if token.kind is not Kind.LEVEL:
             continue
@@ -238,7 +255,7 @@ def _levels(sentence: Statement, near: list[Statement]) -> Problem | None:
         for statement in near:
             if has_level(token.concept, statement):
                 same = max(same, shared(sentence, statement, token.concept))
-            elif any(c.startswith("level:") for c in (*statement.places, *statement.context)):
+            elif any(c.startswith("level:") and c not in said for c in statement.places):
                 opposite = max(opposite, shared(sentence, statement, token.concept))
         if same == 0.0 or same < MARGIN * opposite:
             return Unsupported.NUMBER, token.concept.removeprefix("level:")
@@ -258,7 +275,7 @@ def _findings(sentence: Statement, near: list[Statement]) -> Problem | None:
                     continue
                 agrees = agreement(token, other)
                 if agrees == 0.0 or (
-                    abs(agrees) == 0.5 and not any(_has_part(p, statement, parts) for p in parts)
+                    abs(agrees) == NORMAL_DENIES and not any(_has_part(p, statement, parts) for p in parts)
                 ):
                     continue
                 like = abs(agrees) * (0.5 + around(sentence, token, statement, (other.place,)))
@@ -314,7 +331,7 @@ def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
                 like = max(around(sentence, token, statement, (p,), axis) for p in places)
                 if value == token.concept:
                     same = max(same, like)
-                elif value != "side:both" or value not in said:
+                elif value not in said or value in ("side:left", "side:right"):
                     opposite = max(opposite, like)
         if token.concept == "side:both":
             same = max(same, _unsided(sentence, token, near))
@@ -366,6 +383,11 @@ def _has_part(part: str, statement: Statement, own: set[str]) -> bool:
         return False
     named = {t.concept for t in statement.tokens if t.kind is Kind.PART} - REGIONS
     return named <= own
+
+
+def _sure(sentence: Statement, part: Token, statement: Statement) -> bool:
+    """Whether so much around a body part is the same that the statement is the right one."""
+    return around(sentence, part, statement, statement.places.get(part.concept, ())) >= SURE
 
 
 def _says(token: Token, statement: Statement) -> bool:

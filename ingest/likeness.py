@@ -12,6 +12,7 @@ from functools import cache
 
 from ingest.claims import CONTAINERS, KINDS, Kind, Statement, Token
 
+CLAIMS = (Kind.FINDING, Kind.NORMAL)
 WEIGHT = {
     Kind.FINDING: 2.0, Kind.PART: 2.0, Kind.MEASURE: 3.0, Kind.LEVEL: 3.0, Kind.NORMAL: 2.0,
     Kind.OPPOSITE: 1.0, Kind.WORD: 1.0,
@@ -21,6 +22,12 @@ NEAR = 3.0
 """Distance in words at which a concept counts half."""
 FAR = 0.15
 """What a concept of the context counts."""
+ASIDE = 0.6
+"""What a word of another clause counts."""
+OPPOSED = 0.3
+"""What a finding counts that one statement denies and the other does not."""
+NORMAL_DENIES = 0.7
+"""What a normal body part says of a finding denied there, and the denial of it being normal."""
 RELATED = 0.4
 """What a wider or narrower term counts."""
 
@@ -68,30 +75,41 @@ def around(
     With `axis`, values on it are left out: they are what is being asked about.
     """
     total = 0.0
+    if not at:
+        return 0.0
     for feature in sentence.tokens:
         concept = feature.concept
         if concept == token.concept or (axis and concept.startswith(axis)):
             continue
-        nearest = closeness(concept, statement, at)
+        nearest = closeness(feature, concept, statement, at)
         if nearest == 0.0:
-            nearest = RELATED * max(
-                (closeness(c, statement, at) for c in related(concept) if c in statement.places),
-                default=0.0,
-            )
-        if nearest == 0.0 and concept in statement.context:
-            nearest = FAR
+            for other in related(concept):
+                if other in statement.places:
+                    nearest = max(nearest, RELATED * closeness(feature, other, statement, at))
+            if nearest == 0.0 and concept in statement.context:
+                nearest = FAR
         if nearest:
             distance = abs(feature.place - token.place)
-            total += WEIGHT[feature.kind] * nearest * NEAR / (NEAR + distance)
+            weight = WEIGHT[feature.kind] * NEAR / (NEAR + distance)
+            total += nearest * (weight if feature.clause == token.clause else ASIDE * weight)
     return total
 
 
-def closeness(concept: str, statement: Statement, at: Sequence[int]) -> float:
+def closeness(feature: Token, concept: str, statement: Statement, at: Sequence[int]) -> float:
     """1 for a concept that stands at one of the places, less the farther it is, 0 where absent."""
     places = statement.places.get(concept)
     if not places:
         return 0.0
-    return NEAR / (NEAR + min(abs(p - a) for p in places for a in at))
+    best = far = 1_000_000
+    for place in places:
+        for other in at:
+            distance = place - other if place > other else other - place
+            if distance < far:
+                far, best = distance, place
+    near = NEAR / (NEAR + far)
+    if feature.kind in CLAIMS and (best in statement.denied) != feature.denied:
+        return OPPOSED * near
+    return near
 
 
 def agreement(said: Token, other: Token) -> float:
@@ -103,7 +121,7 @@ def agreement(said: Token, other: Token) -> float:
         if said.kind is other.kind:
             return 1.0 if said.denied == other.denied else -1.0
         normal, finding = (said, other) if said.kind is Kind.NORMAL else (other, said)
-        return 0.5 if finding.denied and not normal.denied else 0.0
+        return NORMAL_DENIES if finding.denied and not normal.denied else 0.0
     if said.concept == other.concept:
         return 1.0 if said.denied == other.denied else -1.0
     if other.concept in KINDS_BELOW.get(said.concept, NOTHING):

@@ -49,7 +49,7 @@ intrarenal stone = kidney stone; ureterolithiasis = ureter stone; phlebolith = p
 hydroureteronephrosis = hydronephrosis hydroureter; hepatic steatosis = fatty liver
 steatosis = fatty; fatty infiltration = fatty; fatty change = fatty
 free gas = pneumoperitoneum; extraluminal air = pneumoperitoneum; extraluminal gas = pneumoperitoneum; pneumocephalus = intracranial air
-free fluid = ascites; pars defect = spondylolysis; free air = pneumoperitoneum; pneumomediastinum = air mediastinum; pneumobilia = air bileduct; anasarca = edema anasarca; bph = benign prostate hyperplasia; chest wall = chestwall; spur = osteophyte; spurring = osteophyte; cabg = coronary bypass; silhouette = heart; cardiac silhouette = heart; mass effect = masseffect; space occupying lesion = mass; space occupying = mass; hemoperitoneum = free hemorrhage; air cell = aircell; end plate = endplate; paramedian = midline; hydrothorax = pleural effusion
+free fluid = ascites; contrast extravasation = hemorrhage; active extravasation = hemorrhage; central stenosis = spinalcanal stenosis; canal stenosis = spinalcanal stenosis; tracheobronchial tree = airway; pars defect = spondylolysis; free air = pneumoperitoneum; pneumomediastinum = air mediastinum; pneumobilia = air bileduct; anasarca = edema anasarca; bph = benign prostate hyperplasia; chest wall = chestwall; spur = osteophyte; spurring = osteophyte; cabg = coronary bypass; silhouette = heart; cardiac silhouette = heart; mass effect = masseffect; space occupying lesion = mass; space occupying = mass; hemoperitoneum = free hemorrhage; air cell = aircell; end plate = endplate; paramedian = midline; hydrothorax = pleural effusion
 hemothorax = pleural hemorrhage; hydropericardium = pericardial effusion
 uterine fibroid = uterus leiomyoma; fibroid = leiomyoma; myoma = leiomyoma
 hydrosalpinx = hydrosalpinx enlarged fallopian tube
@@ -163,7 +163,7 @@ fibrosis: fibrotic
 scar: scarring, cicatricial
 atelectasis: atelectatic, collapse
 inflammation: inflammatory, inflamed
-enhancement: enhancing, enhance, enhances
+enhancement: enhancing, enhance, enhances, hyperenhancing, hyperenhancement, hypervascular
 demyelination: demyelinating
 osteopenia: osteopenic, demineralization
 osteoporosis: osteoporotic
@@ -185,6 +185,7 @@ invasion: invading, invades, invasive
 infiltration: infiltrating, infiltrative
 leak: leakage, extravasation
 hypertrophy: hypertrophic
+injury: injured, trauma, traumatic
 """
 BARE_FINDINGS = """
 hydronephrosis hydroureter aneurysm pneumothorax abscess collection laceration contusion stranding
@@ -295,7 +296,7 @@ cord > spine; conus > spine; thecal > spine; nerveroot: radicular > spine; flavu
 dens: odontoid > spine; prevertebral > spine; paravertebral: paraspinal > spine; annulus: annular > disc; cauda > spine
 chest: thorax, intrathoracic > ; lung: pulmonary, pulmonic > chest; lungbase: bases, basal, basilar > lung
 lungapex: apices > lung; lingula > lung; perifissural: fissure > lung; bronchus: bronchial, bronchi > lung; trachea: tracheal > chest
-airway > chest; pleura: pleural > chest; mediastinum: mediastinal > chest; hilum: hilar, hila > chest
+airway: tracheobronchial > chest; pleura: pleural > chest; mediastinum: mediastinal > chest; hilum: hilar, hila > chest
 axilla: axillary > chest; paratracheal > mediastinum; subcarinal > mediastinum; heart: cardiac > chest
 septum: septal, interventricular > heart; atrium: atrial > heart; myocardium: myocardial > heart
 valve: valvular > heart; pericardium: pericardial > heart; coronary > heart artery; circumflex > coronary
@@ -328,7 +329,7 @@ OPPOSITES = """
 side: left = left, lt, leftward, leftwards, leftsided; right = right, rt, rightward, rightwards, rightsided; both = bilateral, bilaterally, both, sides
 height: upper = upper, superior, superiorly; middle = middle, mid; lower = lower, inferior, inferiorly
 depth: front = anterior, anteriorly, ventral, ventrally; back = posterior, posteriorly, dorsal, dorsally
-width: medial = medial, medially, central, paracentral; lateral = lateral, laterally
+width: medial = medial, medially; lateral = lateral, laterally
 reach: proximal = proximal, proximally; distal = distal, distally
 degree: low = minimal, mild, mildly, slight, slightly, trace, tiny, minor, minimally, subtle, small, little, punctate; middling = moderate, moderately; high = severe, severely, marked, markedly, advanced, extensive, massive, large, heavily, pronounced
 age: acute = acute, acutely, subacute; old = chronic, chronically, old, remote, longstanding
@@ -369,6 +370,6 @@ individual amount number total degree nature characterized characterised charact
 meters unclear uncertain etiology origin cause caused arising arises arise arises's originate originating produce producing produces form's
 larger greater smaller largest biggest smallest greatest prominent's dependent moderate's active new's age appropriate
 old's status post history known underlying like unknown because onto upon inside outside non without's old's territory distribution extent superimposed
-incidental incidentally predominantly predominant predominance combined together especially particularly abnormally pathologically open whether
+incidental incidentally predominantly predominant predominance combined thickness arterially together especially particularly abnormally pathologically open whether
 """
 """Words that a paraphrase may add or leave out."""
