@@ -67,7 +67,7 @@ TITLE = re.compile(
     r"exam(?:ination)?|procedure|report|opinion|summary|results?|technique and findings|comment|"
     r"recommendations?|addendum|findings and impression|protocol)\b", re.I
 )  # fmt: skip
-ITEM = re.compile(r"^[ \t]*(?:\(?\d{1,2}[.)]|[a-z][.)]|[-*\u2022\u2013\u2023\u00b7])[ \t]*(?=\S)")
+ITEM = re.compile(r"^[ \t]*(?:\(?\d{1,2}[.)](?!\d)|[a-z][.)]|[-*\u2022\u2013\u2023\u00b7])[ \t]*(?=\S)")
 END = re.compile(r"[.!?;\u3002\uff01\uff1f]+(?=[\s,)\"']|$)|(?<=[.!?;]),(?=\S)|[\u3002\uff01]")
 ABBREVIATED = re.compile(
     r"(?:\b(?:dr|mr|mrs|ms|prof|vs|approx|e\.g|i\.e|cf|fig|st|incl|vol|pt|al)|\b[a-z])$", re.I
@@ -82,33 +82,42 @@ PREFIX = re.compile(
     r"micro|un|anti|trans|circum|epi|endo)-)(?=[a-z]{3})"
 )
 PHRASES = [
-    (re.compile(pattern), new)
-    for pattern, new in (
-        (r"n't\b", " not"),
-        (r"'s\b", ""),
-        (r"\bw/o\b", "without"),
-        (r"\bwith(?:out)? (?:and|or) with(?:out)?\b|\band/or\b", " or "),
-        (r"\b(?:no|without|not)(?: [a-z]+ly)?(?: (?:significant|appreciable|definite|substantial|"
-         r"obvious|interval|other|new|major|gross))* (?:interval )?chang(?:e|ed|es)\b", "unchanged"),
-        (r"\b(?:cannot|can not|could not|not|never|difficult to|hard to)\b[^.;,:]{0,40}?"
-         r"\b(?:exclude|excluded|rule out|ruled out)\b", "possibly"),
-        (r"\b(?:ruled out)\b", "excluded"),
-        (r"\b(?:significant|interval|substantial) change\b", "changed"),
-        (r"\b(left|right)(?:[ -]side)? (?:is )?(?:greater|more|larger|worse) than (?:the )?"
-         r"(?:left|right)\b|\b(left|right) ?> ?(?:left|right)\b", r"more \1\2"),
-        (r"\b(?:rule out|to exclude|r/o)\b", "#asked"),
-        (r"\bevaluate (?:for|the)\b|\bassess for\b|\bplease evaluate\b", "#asked"),
-        (r"\bfree ([a-z]+ )?(?!fluid)([a-z]+ )?(fluid|air|gas)\b", r"free \3 \1\2"),
-        (r"\b(nasal|peritoneal|oral|pleural|abdominal|cranial|pelvic|thoracic) cavit(?:y|ies)\b", r"\1"),
-        (r"(?<=[cm]m) (?:thick|long|wide|deep)\b", ""),
-        (r"\bnot only\b", ""),
-        (r"\bwithin (?:normal|physiologic(?:al)?) limits\b", "normal"),
-        (r"\bwithout (?:pathologic|abnormal)\w* findings?\b", "normal"),
-        (r"\bclear of\b", "free of"),
-        (r"\b(?:left|right)[- ]to[- ](?:left|right)\b", ""),
-        (r"\brather than\b", "unlikely"),
+    (word, re.compile(pattern), new)
+    for word, pattern, new in (
+        ("n't", r"n't\b", " not"),
+        ("'s", r"'s\b", ""),
+        ("w/o", r"\bw/o\b", "without"),
+        ("with", r"\bwith(?:out)? (?:and|or) with(?:out)?\b", " "),
+        ("chang", r"\b(?:no|without|not)(?: [a-z]+ly)?(?: (?:significant|appreciable|definite|major|"
+         r"substantial|obvious|interval|other|new|gross))* (?:interval )?chang(?:e|ed|es)\b",
+         "unchanged"),
+        ("exclude", r"\b(?:cannot|can not|could not|not|never|difficult to|hard to)\b[^.;,:]{0,40}?"
+         r"\bexcluded?\b", "possibly"),
+        ("ruled out", r"\b(?:cannot|can not|could not|not|never)\b[^.;,:]{0,40}?\bruled out\b",
+         "possibly"),
+        ("rule out", r"\b(?:cannot|can not|could not|not)\b[^.;,:]{0,40}?\brule out\b", "possibly"),
+        ("ruled out", r"\bruled out\b", "excluded"),
+        (" change", r"\b(?:significant|interval|substantial) change\b", "changed"),
+        (" than ", r"\b(left|right)(?:[ -]side)? (?:is )?(?:greater|more|larger|worse) than (?:the )?"
+         r"(?:left|right)\b", r"more \1"),
+        (" > ", r"\b(left|right) > (?:left|right)\b", r"more \1"),
+        ("rule out", r"\brule out\b", "#asked"),
+        ("r/o", r"\br/o\b", "#asked"),
+        ("to exclude", r"\bto exclude\b", "#asked"),
+        ("evaluate", r"\bevaluate (?:for|the)\b", "#asked"),
+        ("assess", r"\bassess for\b", "#asked"),
+        ("free ", r"\bfree ([a-z]+ )?(?!fluid)([a-z]+ )?(fluid|air|gas)\b", r"free \3 \1\2"),
+        (" cavit", r"\b(nasal|peritoneal|oral|pleural|abdominal|cranial|pelvic|thoracic) "
+         r"cavit(?:y|ies)\b", r"\1"),
+        ("m ", r"(?<=[cm]m) (?:thick|long|wide|deep)\b", ""),
+        ("not only", r"\bnot only\b", ""),
+        ("limits", r"\bwithin (?:normal|physiologic(?:al)?) limits\b", "normal"),
+        ("clear of", r"\bclear of\b", "free of"),
+        (" to ", r"\b(?:left|right) to (?:left|right)\b", ""),
+        ("rather than", r"\brather than\b", "unlikely"),
     )
 ]  # fmt: skip
+"""What must be in a text, what is looked for then, and what is read instead, in this order."""
 LEXEME = re.compile(r"#[a-z%]+(?::[\w.-]+)?|[^\W\d_]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[.;:,()/|-]")
 
 DENYING = frozenset(
@@ -400,8 +409,9 @@ def parsed(
     """One statement's tokens."""
     plain = " ".join(folded(text).split())
     plain = PREFIX.sub(r"\1\2", plain)
-    for pattern, new in PHRASES:
-        plain = pattern.sub(new, plain)
+    for word, pattern, new in PHRASES:
+        if word in plain:
+            plain = pattern.sub(new, plain)
     words = _rewritten(LEXEME.findall(marked(plain)))
     if "#asked" in words:
         words = words[: words.index("#asked")]
@@ -461,11 +471,12 @@ def _denied(words: list[str]) -> list[bool]:
     denied = [False] * len(words)
     reach = 0
     for at, word in enumerate(words):
+        if word not in DENYING and word not in BACKWARD:
+            continue
         following = words[at + 1] if at + 1 < len(words) else "."
         if word in NEEDS_OF and following != NEEDS_OF[word] and word not in BACKWARD:
             continue
-        later = [w for w in words[at + 1 : at + 4] if not w.endswith("ly") and w not in ("well", "be")]
-        not_seen = word == "not" and bool(later) and later[0] in SEEN
+        not_seen = word == "not" and _seen(words[at + 1 : at + 4])
         backward = not_seen or (word in BACKWARD and _ends_clause(words, at))
         if backward:
             first = at
@@ -480,6 +491,12 @@ def _denied(words: list[str]) -> list[bool]:
                 last += 1
             reach = last
     return denied
+
+
+def _seen(following: list[str]) -> bool:
+    """Whether the words after "not" are those of "not clearly seen"."""
+    verbs = [w for w in following if not w.endswith("ly") and w not in ("well", "be")]
+    return bool(verbs) and verbs[0] in SEEN
 
 
 def _ends_clause(words: list[str], at: int) -> bool:

@@ -11,6 +11,7 @@ It is a filter for training text: what it keeps is likely true to the report, no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -78,6 +79,7 @@ AXIS_REASON = {
     "width:": Unsupported.BODY_PART, "reach:": Unsupported.BODY_PART, "degree:": Unsupported.DEGREE,
     "age:": Unsupported.DEGREE, "change:": Unsupported.DEGREE,
 }  # fmt: skip
+NO_LETTERS = re.compile(r"[\W_]+")
 Problem = tuple[Unsupported, str]
 
 
@@ -108,7 +110,7 @@ def check(sentences: Sequence[str], report: str) -> Checked:
 
 def _letters(text: str) -> str:
     """Letters and digits only, in words: what two copies of one sentence share."""
-    return " ".join("".join(c if c.isalnum() else " " for c in folded(text)).split())
+    return NO_LETTERS.sub(" ", folded(text)).strip()
 
 
 class Source:

@@ -67,12 +67,20 @@ MEASURE = re.compile(
 ONE = re.compile(rf"({NUMBER})(?:[\s-]*({UNIT})s?(?![a-z]))?")
 
 
+ANY = re.compile(
+    rf"\d|\b(?:{'|'.join([*COUNTS, *ORDINALS])})\b|\b(?:{GRADED})s?[\s-]*[ivxa-e]{{1,4}}\b|\bone\b"
+)
+"""What a text without any number lacks."""
+
+
 def marked(text: str) -> str:
     """Text with its numbers as tokens.
 
     >>> marked("a 2.1 x 3 cm mass at l4-5 and two cysts")
     'a  #mm:21  #mm:30  mass at  #level:l4-l5  and  #n:2  cysts'
     """
+    if not ANY.search(text):
+        return text
     text = re.sub(r":(?=\d)", ": ", DATE.sub(" #date ", text))
     text = ROMAN_GRADE.sub(lambda m: f"{m[1]}{m[2]} #n:{ROMAN[m[3]]}{m[4]} ", text)
     text = DIGIT_GRADE.sub(r"\1 #n:\2 ", text)
