@@ -8,7 +8,7 @@ by ranges of pseudonyms that it alone can make; grouping, scrubbing and summaris
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ingest import facts, partition, prepare, report_join, table, turn
+from ingest import facts, partition, prepare, report_join, scrub, table, turn
 from ingest.assign import TEXT, texts
 from ingest.cluster import Workers
 from ingest.known_studies import Finder, Known
@@ -51,6 +51,8 @@ class Grouped:
     images: int
     reports: JoinCounts | None
     labels: JoinCounts | None
+    scrubbed: Mapping[str, int]
+    """Spans cut out of all reports, by kind."""
     parts_made: int
     """The others were there already."""
 
@@ -66,7 +68,7 @@ def check_tables(settings: Ingest) -> None:
     if settings.report_source == "facts" and settings.labels:
         raise UserError("ingest.report_source: facts makes the labels; leave ingest.labels empty")
     columns_taken(settings.reports, settings.labels, settings.columns)
-    for _, rows in _tables(settings):
+    for _, rows in _tables(settings, only_tables=True):
         for _ in rows:
             pass
 
@@ -131,11 +133,12 @@ def _spread(rows: Sequence[report_join.Dealt], number: int) -> str:
     return report_join.spread(rows[number])
 
 
-def _tables(settings: Ingest) -> Iterator[tuple[str, Iterator[Row]]]:
+def _tables(settings: Ingest, *, only_tables: bool = False) -> Iterator[tuple[str, Iterator[Row]]]:
     """Name and rows of each table that there is."""
     if settings.reports:
         limits = limits_of(settings.speed)
-        yield prepare.REPORTS, reports_in(settings.reports, settings.columns, limits)
+        reports = reports_in(settings.reports, settings.columns, limits, only_tables=only_tables)
+        yield prepare.REPORTS, reports
     if settings.labels:
         yield prepare.LABELS, labels_in(settings.labels, settings.columns)
 
@@ -180,5 +183,6 @@ def _together(parts: int, found: list[PartFacts], settings: Ingest) -> Grouped:
         images=sum(part.images for part in found),
         reports=reports if settings.reports or makes != "table" else None,
         labels=labels if settings.labels or makes == "facts" else None,
+        scrubbed=scrub.total(part.scrubbed for part in found),
         parts_made=sum(part.is_new for part in found),
     )

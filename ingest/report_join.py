@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from ingest.known_studies import Known
+from ingest.members import escaped
 from ingest.reports import Row
 
 
@@ -122,12 +123,13 @@ class JoinCounts:
 def dealt(rows: Iterable[Row], known: Known) -> Iterator[Dealt]:
     """Rows with their studies. Of a study that is not there, nothing but the key is carried on."""
     for row in rows:
-        place = row.file, row.line, row.key.words()
+        place = escaped(row.file), row.line, escaped(row.key.words())
         if row.fault:
-            yield Dealt("", *place, "", RowStatus.BROKEN, row.fault)
+            yield Dealt("", *place, "", RowStatus.BROKEN, escaped(row.fault))
         elif row.key.study_uid:
             is_there = known.has(row.key.study_uid)
-            yield Dealt(row.key.study_uid, *place, row.value if is_there else "")
+            study_uid = escaped(row.key.study_uid)
+            yield Dealt(study_uid, *place, row.value if is_there else "")
         else:
             yield _by_order(row, known, place)
 

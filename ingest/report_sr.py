@@ -93,7 +93,7 @@ def _document(dataset: pydicom.Dataset) -> Document:
     if code in NO_REPORTS and title and plain(title.get("CodingSchemeDesignator")) == "DCM":
         return known._replace(fault=NO_REPORTS[code])
     lines = "\n".join(_lines(top, 0)).replace("\r\n", "\n").replace("\r", "\n")
-    return known._replace(text=lines.strip())
+    return known._replace(text=lines.encode("utf-8", "replace").decode().strip())
 
 
 def _predecessors(top: Lenient) -> Iterator[str]:

@@ -212,7 +212,7 @@ def _json_lines(key: str, file: str, text: _Text) -> Table:
         for number, line in enumerate(stream):
             if number >= NAMES_FROM:
                 break
-            found = _object(line)
+            found = _object(text.cell(line))
             names.update(dict.fromkeys(found if isinstance(found, dict) else ()))
     if not names:
         raise UserError(f"{key}: {file} has no JSON object in its first {NAMES_FROM} lines")
@@ -275,5 +275,5 @@ def cell_text(value: Any) -> str:
         return str(int(value))
     if isinstance(value, list):
         return "\n".join(map(cell_text, value))
-    text = value if isinstance(value, str) else str(value)
+    text = (value if isinstance(value, str) else str(value)).encode("utf-8", "replace").decode()
     return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n").strip()

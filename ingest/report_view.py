@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingest import offline, partition, prepare, report_join
+from ingest import offline, partition, prepare, report_join, scrub
 from ingest.report_clean import plain
 from ingest.report_join import JoinCounts, Outcome, RowStatus
 from ingest.report_sections import Section, sections
@@ -64,6 +64,8 @@ class StudyReport:
     """Of the table of reports."""
     report: str
     """Scrubbed, as it is in the dataset."""
+    scrubbed: Mapping[str, int]
+    """Spans that were cut out of it, by kind."""
     labels: Mapping[str, float]
     variants: tuple[Variant, ...]
 
@@ -89,6 +91,15 @@ def counts_in(run: Path) -> dict[str, JoinCounts]:
             outcomes = report_join.outcomes_of(pq.read_table(part_file(run, name, part)))
             found[name] += report_join.counts(outcomes, with_scans)
     return {name: counts for name, counts in found.items() if counts.rows}
+
+
+def scrubbed_in(run: Path) -> dict[str, int]:
+    """Spans that were cut out of all reports, by kind."""
+    found: dict[str, int] = {}
+    for part in range(num_parts(run)):
+        column = pq.read_table(part_file(run, "studies", part), columns=["scrubbed"])["scrubbed"]
+        found = scrub.total([found, *map(json.loads, column.to_pylist())])
+    return found
 
 
 def rows_in(run: Path, name: str, statuses: Sequence[RowStatus]) -> Iterator[Outcome]:
@@ -123,6 +134,7 @@ def report_of(run: Path, target: str) -> StudyReport:
         study["reason"],
         tuple(report_join.outcomes_of(table)),
         text,
+        json.loads(study["scrubbed"]),
         json.loads(study["labels"]),
         tuple(
             Variant(name, tuple(found), tuple(left_out(name, text, found)))

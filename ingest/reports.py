@@ -45,13 +45,20 @@ class Row(NamedTuple):
 
 
 def reports_in(
-    paths: Sequence[str], columns: Columns, limits: Limits = USUAL_LIMITS
+    paths: Sequence[str],
+    columns: Columns,
+    limits: Limits = USUAL_LIMITS,
+    *,
+    only_tables: bool = False,
 ) -> Iterator[Row]:
     """A row for every report. Raises UserError: a file is missing, is no table, or has no row that
-    can be used; columns are not known or could be several."""
+    can be used; columns are not known or could be several. `only_tables` leaves out files that are
+    one report each: what is wrong with one of them never ends a run."""
     for source in report_files.sources(REPORTS_KEY, paths):
         if source.kind == report_files.TABLE:
             yield from _table_rows(REPORTS_KEY, source.file, columns, _report_columns, _report)
+        elif only_tables:
+            continue
         elif source.kind == report_files.TEXT:
             yield _text_row(source, columns)
         elif source.kind == report_files.SR:

@@ -202,6 +202,16 @@ def test_rows_find_their_studies() -> None:
     assert statuses(joined(found)) == ["surplus"]
 
 
+def test_names_that_are_no_text_can_be_listed() -> None:
+    rows = [
+        Row("/\udcff.txt", 0, Key("\udcff"), "text"),
+        Row("/\udcff.png", 0, Key(), fault="'\udcff'"),
+    ]
+    found = list(report_join.dealt(rows, known(*IMAGES)))
+    assert report_join.from_table(report_join.to_table(found)) == found
+    assert [d.file for d in found] == ["/\\udcff.txt", "/\\udcff.png"]
+
+
 def test_rows_without_a_study_are_spread() -> None:
     rows = [Dealt("", "a.csv", n, "", "", RowStatus.BROKEN) for n in range(64)]
     places = Counter(int(report_join.spread(r)[:2], 16) // 64 for r in rows)

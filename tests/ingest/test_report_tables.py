@@ -70,8 +70,15 @@ def test_json_lines_and_parquet_come_back(
     assert [record.cells for record in read(folder / "a.parquet")] == [plain(row) for row in rows]
 
 
-HEADS = (b"", b"StudyInstanceUID,report\n1.2,ok\n", b'{"study_uid": "1"}\n', b"PAR1", b"\xff\xfe")
-NOISE = (b",", b'"', b"\n", b"\r", b"\0", b"\xff", b"a", b"{", b"}", b":", "é".encode())
+HEADS = (
+    b"",
+    b"StudyInstanceUID,report\n1.2,ok\n",
+    b'{"study_uid": "1"}\n',
+    b'{"study_uid": "1", "report": "\\udc80"}\n',
+    b"PAR1",
+    b"\xff\xfe",
+)
+NOISE = (b",", b'"', b"\n", b"\r", b"\0", b"\xff", b"a", b"{", b"}", b":", b"\\ud800", "é".encode())
 
 
 @given(
