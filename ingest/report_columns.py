@@ -43,6 +43,7 @@ SECTIONS: Mapping[str, frozenset[str]] = {
     ),
 }
 """Of those that hold a section each, which are joined under these headings."""
+VALUES_SHOWN = 5
 KEY_SPELLINGS = frozenset[str]().union(*KEYS.values())
 TEXT_SPELLINGS = WHOLE.union(*SECTIONS.values())
 
@@ -67,10 +68,13 @@ class Taken:
         return list(dict.fromkeys(name for name in (*keys, *self.values) if name))
 
     def words(self, what: str) -> str:
-        """For people; `what` is text or labels."""
+        """For people; `what` is "text is" or "labels are"."""
         keys = {name: getattr(self, name) for name in KEYS if getattr(self, name)}
         said = [f"{name} is {column!r}" for name, column in keys.items()]
-        return ", ".join([*said, f"{what} is {' and '.join(map(repr, self.values))}"])
+        shown = [*map(repr, self.values[:VALUES_SHOWN])]
+        if len(self.values) > VALUES_SHOWN:
+            shown.append(f"{len(self.values) - VALUES_SHOWN} more")
+        return ", ".join([*said, f"{what} {' and '.join(shown)}"])
 
 
 def text_columns(key: str, file: str, found: Sequence[str], columns: Columns) -> Taken:

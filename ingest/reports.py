@@ -82,8 +82,8 @@ def columns_taken(reports: Sequence[str], labels: Sequence[str], columns: Column
     UserError as the rows do."""
     found: dict[str, list[str]] = {}
     for key, paths, choose, what in (
-        (REPORTS_KEY, reports, _report_columns, "text"),
-        (LABELS_KEY, labels, _label_columns, "labels"),
+        (REPORTS_KEY, reports, _report_columns, "text is"),
+        (LABELS_KEY, labels, _label_columns, "labels are"),
     ):
         for source in report_files.sources(key, paths):
             if source.kind == report_files.TABLE:

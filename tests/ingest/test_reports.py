@@ -231,7 +231,7 @@ def test_labels_are_numbers_and_empty_cells_unknown(tmp_path: Path) -> None:
     assert found[3].fault == "mass='yes' is not from 0 to 1"
     only = list(labels_in([str(file)], Columns(labels="bleed")))
     assert [row.value for row in only] == ["", '{"bleed": 0.5}', "", '{"bleed": 1.0}']
-    assert "labels is 'mass' and 'bleed'" in columns_taken([], [str(file)], COLUMNS)[0]
+    assert "labels are 'mass' and 'bleed'" in columns_taken([], [str(file)], COLUMNS)[0]
     file.write_text("StudyInstanceUID,PatientID\n1.2,P\n")
     with pytest.raises(UserError, match="no column of labels"):
         list(labels_in([str(file)], COLUMNS))
