@@ -42,6 +42,8 @@ class LlmServer:
         self.bodies: deque[dict[str, Any]] = deque(maxlen=100)
         self.asked: Counter[str] = Counter()
         self.written: Counter[str] = Counter()
+        self.batched: Counter[str] = Counter()
+        """Of `written`, by batches."""
         self.statuses: Counter[int] = Counter()
         self.in_flight = self.most_in_flight = 0
         self.tokens_in = self.tokens_out = 0
@@ -237,6 +239,7 @@ class LlmServer:
                 status, reply = self.completion(row["body"], fault)
             self.asked[text] += 1
             self.written[text] += status == 200
+            self.batched[text] += status == 200
             result = {"custom_id": row["custom_id"], "error": None}
             result["response"] = {"status_code": status, "body": reply}
             (good if status == 200 else bad).append(json.dumps(result))

@@ -100,7 +100,8 @@ def test_killed_live_runs_pay_nothing_twice(tmp_path: Path, seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(SOAK))
 def test_killed_batch_runs_pay_nothing_twice(tmp_path: Path, seed: int) -> None:
-    """Killed in the very step: the server kills the client before it answers."""
+    """Killed in the very step: the server kills the client before it answers. No batch pays a text
+    twice. The one question that a run asks at once may be on its way just then."""
     draw = random.Random(seed)
     with serving() as server:
         process: subprocess.Popen[str] | None = None
@@ -115,14 +116,18 @@ def test_killed_batch_runs_pay_nothing_twice(tmp_path: Path, seed: int) -> None:
 
         server.on_step = count
         server.batch_fates.extend(draw.choices(["", "expired"], k=3))
+        kills = 0
         for _ in range(3):
             left = draw.randint(1, 14)
             process = start(server, tmp_path, NUM_TEXTS, "batch")
             if process.wait(60) == 0:  # it ended before so many steps
                 break
+            kills += 1
         process = None
         finish(start(server, tmp_path, NUM_TEXTS, "batch"))
-        assert server.written == dict.fromkeys(TEXTS, 1), f"seed {seed}"
+        assert set(server.written) == set(TEXTS), f"seed {seed}"
+        assert max(server.batched.values()) == 1, f"seed {seed}"
+        assert server.written.total() <= NUM_TEXTS + kills, f"seed {seed}"
         assert not server.files, f"seed {seed}"
         assert in_cache(tmp_path) == set(TEXTS)
         assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["answers.sqlite"]

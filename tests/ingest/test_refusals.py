@@ -14,11 +14,12 @@ MAY_CHANGE = {
     "labels",
     "report_source",
     "several_reports",
+    "summarizers",
     "columns",
     "max_unpacked",
     "speed",
 }
-"""Where things are, tables whose contents count themselves, and speed."""
+"""Where things are, tables and sentences whose contents count themselves, and speed."""
 
 
 def of(**settings: object) -> str:
