@@ -32,6 +32,13 @@ DEPENDENT = re.compile(
     re.I,
 )
 """Words with which an entry of a list goes on about the one that it stands under."""
+OF_LEVEL = re.compile(
+    r"\b(?:disc|disk|dis[ck]al|foram|neuroforam|canal|facet|cord|nerve|root|annul|protru|extru|hernia"
+    r"|osteophyt|end ?plate|thecal|sac\b|steno|bulg|ligament|uncovert|csf|level|listhesis|central"
+    r"|lateral|spondyl|arthr|compress|narrow)",
+    re.I,
+)
+"""What a level of the spine has; other anatomy after it is a new subject."""
 LIST_LEAD = re.compile(r"\b(?:follow(?:s|ing)|below)\b", re.I)
 NOTHING = re.compile(
     r"(?:none|nil|n/?a|not applicable|nothing|see above|as above|na|no|yes)\W*", re.I
@@ -149,6 +156,8 @@ def _labelled(item: Item) -> Iterator[str]:
 
 def _needs(label: Label, sentence: str, is_first: bool) -> bool:
     """Whether a sentence must be told what it is about."""
+    if label.kind is Kind.LEVEL and not is_first and not OF_LEVEL.search(sentence):
+        return not names_anatomy(sentence)
     if label.kind is Kind.LEVEL:
         return label.text.lower() not in sentence.lower() and not RANGE.search(sentence)
     if label.kind is Kind.EXAM or label.is_heading:

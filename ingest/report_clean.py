@@ -44,8 +44,9 @@ TITLE_COMMA = re.compile(r"[A-Z]{3}:[ \t]?,")
 JOINED = re.compile(r"[a-z0-9)]\.[ \t]{0,2},[A-Z0-9]")
 MIN_JOINED = 2
 """Full stops followed by a comma and a capital letter: commas where line breaks were."""
+TITLE_END = re.compile(r"(?<=:)(?:[ \t]{0,3},){1,3}[ \t]*")
 LOST_BREAK = re.compile(
-    r"(?<=:)[ \t]?,[ \t]*|(?<=[.?!])[ \t]{0,3},(?=\S)|(?<=\S),(?=[A-Z][A-Za-z])"
+    r"(?<=[.?!])[ \t]{0,3},(?=\S)|(?<=\S),(?=[A-Z][A-Za-z])|(?<=\S),(?=[CTL]\d{1,2}-[CTLS\d])"
 )
 LOST_NUMBER = re.compile(r",(?=\d{1,2}\.[ \t]{0,3}[A-Z])")
 QUOTE_ITEM = re.compile(r"(?:(?<=[.?!)\s])|^)[\"\u201c\u201d](?=\s*[A-Z0-9])", re.M)
@@ -53,6 +54,8 @@ BULLET = re.compile(
     r"(?<![ \t])[ \t]*[\u2022\u2023\u25cf\u25aa\u25a0\u25e6\u00b7\uf0b7][ \t]*(?=\S)"
 )
 """Marks that are a list's wherever they stand in a line."""
+DASH = re.compile(r"(?<=[.:;])[ \t]{1,4}[-*][ \t]+(?=[A-Z])")
+"""The same of marks that are something else in most places."""
 
 
 def plain(text: str) -> str:
@@ -70,7 +73,7 @@ def plain(text: str) -> str:
     text = RULE.sub("", HEADING.sub("", text))
     text = ROW.sub(lambda row: _cells(row[1]), text)
     text = EMPHASIS.sub("", text)
-    return _quoted_items(BULLET.sub("\n- ", _with_line_breaks(text)))
+    return _quoted_items(DASH.sub("\n- ", BULLET.sub("\n- ", _with_line_breaks(text))))
 
 
 def _without_html(text: str) -> str:
@@ -117,7 +120,7 @@ def _with_line_breaks(text: str) -> str:
     """Line breaks put back where a data set has commas for them ("EXAM: , CT chest.,FINDINGS:")."""
     if not TITLE_COMMA.search(text) and len(JOINED.findall(text)) < MIN_JOINED:
         return text
-    return LOST_BREAK.sub("\n", LOST_NUMBER.sub("\n", text))
+    return LOST_BREAK.sub("\n\n", LOST_NUMBER.sub("\n\n", TITLE_END.sub(" ", text)))
 
 
 def _quoted_items(text: str) -> str:

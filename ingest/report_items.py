@@ -33,7 +33,7 @@ LABEL = re.compile(
 COLUMN = re.compile(
     r"[ \t]*([^\s:\uff1a][^:\uff1a.;\t\n]{1,40}?)(?:[ \t]*\t[ \t]*|[ ]{4,}|[ ]?\.{3,}[ ]?)(?=\S)"
 )
-ENDED = re.compile(r"[.!?:;\u3002\uff01\uff1f][)\]\"'\u201d\u2019]*$")
+ENDED = re.compile(r"[.!?:\u3002\uff01\uff1f][)\]\"'\u201d\u2019]*$")
 FUNCTION_WORD = re.compile(
     r"(?:^|[\s(])(?:the|an?|of|in|on|at|to|for|with|without|and|or|by|from|as|is|are|was|were|be"
     r"|been"
@@ -43,6 +43,8 @@ FUNCTION_WORD = re.compile(
     r"|las|con|sin|y)$|[,/(-]$",
     re.I,
 )
+HYPHENATED = re.compile(r"[^\W\d_]-$")
+AFTER_HYPHEN = re.compile(r"[^a-z]|(?:and|or|to|und|et|y)\b")
 MIN_WIDTH = 30
 """Columns; lines of a narrower paragraph were not wrapped."""
 MAX_LABEL_WORDS = 8
@@ -94,7 +96,7 @@ def items(lines: Sequence[str]) -> list[Item]:
     """Items of a section, in order."""
     reader = _Reader()
     number = 0
-    for line, width in zip(lines, _widths(lines), strict=True):
+    for line, following, width in zip(lines, [*lines, ""][1:], _widths(lines), strict=True):
         if not line.strip():
             _flush(reader)
             reader.listed = False
@@ -109,7 +111,7 @@ def items(lines: Sequence[str]) -> list[Item]:
             line = line[length:]
         elif reader.above and not reader.lines and not reader.listed:
             reader.above.clear()
-        _read(reader, line, width, marked=mark is not None)
+        _read(reader, line, following.lstrip(), width, marked=mark is not None)
     _flush(reader)
     return reader.items
 
@@ -134,11 +136,11 @@ def _is_upper(line: str) -> bool:
     return line == line.upper()
 
 
-def _read(reader: _Reader, line: str, width: int, marked: bool) -> None:
+def _read(reader: _Reader, line: str, following: str, width: int, marked: bool) -> None:
     """One line, whose mark is off."""
     bare = line.strip(DECORATION + ":")
     is_new = marked or not reader.lines or _is_break(reader.lines[-1], line, width)
-    if is_new and not marked and bare and not ENDED.search(line.rstrip()) and bare[0].isupper():
+    if is_new and not marked and _may_be_heading(bare, line, following):
         kind = kind_of(bare)
         if kind in LABELS:  # a heading of its own
             _flush(reader)
@@ -167,6 +169,17 @@ def _read(reader: _Reader, line: str, width: int, marked: bool) -> None:
     if is_new and not marked:
         _flush(reader)
     reader.lines.append(line)
+
+
+def _may_be_heading(bare: str, line: str, following: str) -> bool:
+    """Whether a line could be a title of its own, and is not where a wrapped sentence begins."""
+    return (
+        bool(bare)
+        and bare[0].isupper()
+        and not ENDED.search(line.rstrip())
+        and not FUNCTION_WORD.search(line.rstrip())
+        and not following[:1].islower()
+    )
 
 
 def _column(line: str) -> re.Match[str] | None:
@@ -257,12 +270,16 @@ def _flush(reader: _Reader) -> None:
 
 
 def joined(lines: Sequence[str]) -> str:
-    """Wrapped lines as one; a word hyphenated at the line's end is left with its hyphen."""
+    """Wrapped lines as one; what was hyphenated at a line's end keeps its hyphen."""
     pieces: list[str] = []
     for line in lines:
         line = " ".join(line.split())
-        is_cjk = bool(pieces and CJK.match(pieces[-1][-1:]) and CJK.match(line[:1]))
-        pieces += ([" "] if pieces and not is_cjk else []) + [line]
+        last = pieces[-1] if pieces else ""
+        is_one_word = HYPHENATED.search(last) and not AFTER_HYPHEN.match(line)
+        if not last or is_one_word or (CJK.match(last[-1]) and CJK.match(line[:1])):
+            pieces.append(line)
+        else:
+            pieces += [" ", line]
     return "".join(pieces)
 
 

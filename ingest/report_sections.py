@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from ingest.report_titles import DECORATION, LABELS, MAX_TITLE, SECTIONS, Kind, kind_of
+from ingest.report_titles import DECORATION, LABELS, MAX_TITLE, SECTIONS, Kind, is_exam, kind_of
 
 MARK = re.compile(r"[ \t]*(?:(?:\(?\d{1,2}[.)]|[-*+\u2013\u2014>])[ \t]+)?")
 """A list mark that may stand before a title."""
@@ -21,6 +21,9 @@ DASHED = re.compile(
 )
 SENTENCE_END = re.compile(r"[.;!?)\]\"\u3002][ \t]*(?=\S)")
 UPPER_RUN = re.compile(r"(?:[A-Z][A-Z/&()-]*[ \t]+){0,4}[A-Z][A-Z/&()-]+$")
+WORD_START = re.compile(r"(?<=\s)[A-Z]")
+MAX_EXAM = 160
+"""Characters of the name of an examination and the title after it, on one line."""
 MAX_BARE = 60
 MIN_LINE_TITLE = 4
 """Letters of an administrative title within a line: "DD:" is a differential diagnosis there."""
@@ -135,6 +138,10 @@ def _title_start(line: str, done: int, colon: int) -> int | None:
         starts.append(low + ends[-1])
     if upper := UPPER_RUN.search(before.rstrip()):
         starts.append(low + upper.start())
+    if done == 0 and colon <= MAX_EXAM:
+        starts += [
+            w.start() for w in WORD_START.finditer(line, 1, colon) if is_exam(line[: w.start()])
+        ]
     for start in starts:
         title = line[start:colon]
         if kind_of(MARK.sub("", title, count=1) if start == 0 else title) is not Kind.OTHER:
