@@ -212,6 +212,7 @@ def run_stages(pipeline: Pipeline, stages: tuple[str, ...], console: Console) ->
 
 
 def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
+    from ingest import scrub
     from ingest.job import ingest
     from ingest.reports import columns_taken
 
@@ -241,6 +242,8 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
     for what, counts in (("reports", result.reports), ("labels", result.labels)):
         if counts and counts.words():
             console.print(f"  {what}: {counts.words()}; see `dicom2clip ingest reports`")
+    if result.scrubbed:
+        console.print(f"  reports: {scrub.in_words(result.scrubbed)}")
     return {
         "dataset": pipeline.dataset,
         "nothing_to_do": result.nothing_to_do,
@@ -250,6 +253,7 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
         "ledger": sums.as_json(),
         "reports": result.reports.as_json() if result.reports else None,
         "labels": result.labels.as_json() if result.labels else None,
+        "scrubbed": dict(result.scrubbed),
         "rejected_by_failure": sums.failures,
     }
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingest import report_view
+from ingest import prepare, report_view, scrub
 from ingest.cli_options import AsJson, ConfigFile, Name, Overrides, printable
 from ingest.report_join import JoinCounts, Outcome, RowStatus
 from ingest.report_view import StudyReport
@@ -58,7 +58,7 @@ def reports(
         else:
             _print_study(shown)
         return
-    counts = report_view.counts_in(run)
+    counts, cut = report_view.counts_in(run), report_view.scrubbed_in(run)
     rows = {
         table: list(islice(report_view.rows_in(run, table, status), limit) if status else ())
         for table in counts
@@ -68,10 +68,14 @@ def reports(
             table: {**found.as_json(), "listed": [row._asdict() for row in rows[table]]}
             for table, found in counts.items()
         }
+        if prepare.REPORTS in facts:
+            facts[prepare.REPORTS]["scrubbed"] = cut
         typer.echo(json.dumps(facts))
         return
     for table, found in counts.items():
         _print_counts(table, found)
+        if table == prepare.REPORTS and cut:
+            typer.echo(scrub.in_words(cut))
         for row in rows[table]:
             typer.echo(printable(_line(row)))
     if not counts:
@@ -118,6 +122,8 @@ def _print_study(found: StudyReport) -> None:
         ]
         grid.add_row(Text("left out:"), *dropped)
     Console().print(grid)
+    if found.scrubbed:
+        typer.echo(scrub.in_words(found.scrubbed))
 
 
 def _without_key(row: Outcome) -> Outcome:

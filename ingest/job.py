@@ -88,6 +88,8 @@ class JobResult:
     sums: ledger.LedgerSums
     reports: JoinCounts | None
     labels: JoinCounts | None
+    scrubbed: Mapping[str, int]
+    """Spans cut out of the reports of all studies, by kind."""
     shards_written: int
     shards_kept: int
 
@@ -187,13 +189,14 @@ class Work:
         """Of each study: whether it has a sample, or will have."""
         return np.isin(self.grouped.keys, self.places.places.keys)
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "studies": len(self.grouped.keys),
             "parts": self.grouped.parts,
             "parts_made": self.grouped.parts_made,
             "shards_missing": len(self.places.missing),
             "studies_changed": self.places.changed,
+            "scrubbed": dict(self.grouped.scrubbed),
         }
 
 
@@ -280,7 +283,8 @@ def _finish(
         info = there
     kept = len(work.places.settled)
     log.event("ingested", written=written, kept=kept, **sums.as_json())
-    return JobResult(info, sums, work.grouped.reports, work.grouped.labels, written, kept)
+    of = work.grouped
+    return JobResult(info, sums, of.reports, of.labels, of.scrubbed, written, kept)
 
 
 def _convert(pipeline: Pipeline, work: Work, workers: Workers, live: Live, log: RunLog) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ingest import deidentify, offline
 from ingest.group import Grouping
-from ingest.scrub import scrub
+from ingest.scrub import Scrubbed, scrubbed
 from study import pseudonyms
 from study.ingest_sections import Ingest
 from study.records import Instance, Reason, Report, ScanPlan
@@ -36,6 +36,8 @@ class StudyTask:
     labels: Mapping[str, float] = field(default_factory=dict)
     age_years: int | None = None
     sex: str = ""
+    scrubbed: Mapping[str, int] = field(default_factory=dict)
+    """Spans cut out of the report, by kind; never what they were."""
     reason: Reason | None = None
     """Set when the study is rejected before its pixels are read."""
 
@@ -70,7 +72,8 @@ def study_task(
     patient = deidentify.patient_of(key, ordered, study_uid)
     ages = [deidentify.age_years(i.patient_age) for i in ordered]
     identifying = sorted({v for i in instances for v in i.identifying})
-    text = scrub(report, identifying).strip() if report else ""
+    clean = scrubbed(report, identifying) if report else Scrubbed("")
+    text = clean.text.strip()
     sentences = tuple(offline.summarize(text)) if text else ()
     return StudyTask(
         study_uid=study_uid,
@@ -83,6 +86,7 @@ def study_task(
         labels=dict(labels),
         age_years=next((age for age in ages if age is not None), None),
         sex=next((s for i in ordered if (s := deidentify.sex_code(i.patient_sex))), ""),
+        scrubbed=clean.counts,
         reason=_early_reason(grouping, settings, bool(sentences)),
     )
 

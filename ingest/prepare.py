@@ -27,6 +27,7 @@ from ingest import (
     report_join,
     report_sr,
     runfolder,
+    scrub,
     table,
     taskstore,
     turn,
@@ -82,6 +83,8 @@ class PartFacts:
     images: int
     reports: JoinCounts
     labels: JoinCounts
+    scrubbed: Mapping[str, int]
+    """Spans cut out of its reports, by kind."""
     is_new: bool
     """False where the tables were there already."""
 
@@ -182,9 +185,9 @@ def _as_before(
     whole = all(part_file(run, name, part).exists() for name in ("keys", "scans", "grouped"))
     if known.get(IDENTITY) != identity.encode() or not whole:
         return None
-    columns = ["key", "digest", "study_uid", "reason", "sentences"]
+    columns = ["key", "digest", "scrubbed", "study_uid", "reason", "sentences"]
     studies = pq.read_table(part_file(run, "studies", part), columns=columns)
-    rows = studies.select(columns[2:]).to_pylist()
+    rows = studies.select(columns[3:]).to_pylist()
     with_scans = {
         r["study_uid"]: r["sentences"] != "{}" for r in rows if r["reason"] not in SCANLESS
     }
@@ -234,6 +237,7 @@ def _facts(
         images,
         counts[REPORTS],
         counts[LABELS],
+        scrub.total(map(json.loads, studies["scrubbed"].to_pylist())),
         is_new,
     )
 
@@ -273,7 +277,13 @@ def _make(
     known_by = {IDENTITY: identity.encode(), FACTS: json.dumps({"images": len(rows)}).encode()}
     taskstore.write(run, part, tasks, known_by)
     tasks.sort(key=lambda task: task.key)
-    studies = pa.table({"key": [t.key for t in tasks], "digest": [t.digest for t in tasks]})
+    studies = pa.table(
+        {
+            "key": [t.key for t in tasks],
+            "digest": [t.digest for t in tasks],
+            "scrubbed": [json.dumps(dict(t.scrubbed)) for t in tasks],
+        }
+    )
     return _facts(part, studies, len(rows), counts, is_new=True)
 
 

@@ -41,12 +41,14 @@ STUDIES = pa.schema(
         ("age_years", pa.int64()),
         ("sex", pa.string()),
         ("report", pa.string()),
+        ("scrubbed", pa.string()),
         ("sentences", pa.string()),
         ("labels", pa.string()),
     ]
 )
-"""`sentences` (variant -> list) and `labels` are JSON; `reason` is empty where a sample is to
-be made; `digest` is that of the sample."""
+"""`sentences` (variant -> list), `labels` and `scrubbed` (kind of span -> how many were cut out of
+the report) are JSON; `reason` is empty where a sample is to be made; `digest` is that of the
+sample."""
 SENTENCES = pa.schema(
     [
         ("key", pa.string()),

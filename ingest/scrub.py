@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ingest.folded import fold
@@ -59,6 +59,30 @@ def scrubbed(text: str, identifying: Sequence[str]) -> Scrubbed:
 
 def _within(span: Span, marks: Sequence[tuple[int, int]]) -> bool:
     return any(span.start < end and start < span.end for start, end in marks)
+
+
+def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Spans of many texts by kind.
+
+    >>> total([{"DATE": 1, "NAME": 2}, {}, {"DATE": 1}])
+    {'DATE': 2, 'NAME': 2}
+    """
+    found = Counter[str]()
+    for of_one in counts:
+        found.update(of_one)
+    return dict(sorted(found.items()))
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """For people; empty where nothing was cut.
+
+    >>> in_words({"DATE": 12, "NAME": 3})
+    '15 spans scrubbed: 12 DATE, 3 NAME'
+    """
+    if not counts:
+        return ""
+    by_kind = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return f"{sum(counts.values()):,} spans scrubbed: {by_kind}"
 
 
 def changed_words(before: str, after: str) -> Iterator[str]:

@@ -85,6 +85,7 @@ def _study_row(task: StudyTask) -> dict[str, Any]:
         "age_years": task.age_years,
         "sex": task.sex,
         "report": task.report.text,
+        "scrubbed": json.dumps(dict(task.scrubbed)),
         "sentences": json.dumps(dict(task.report.sentences)),
         "labels": json.dumps(dict(task.labels)),
     }
@@ -129,5 +130,6 @@ def _task(row: dict[str, Any], scans: Sequence[dict[str, Any]]) -> StudyTask:
         labels=json.loads(row["labels"]),
         age_years=row["age_years"],
         sex=row["sex"],
+        scrubbed=json.loads(row["scrubbed"]),
         reason=Reason(row["reason"]) if row["reason"] else None,
     )

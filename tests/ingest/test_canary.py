@@ -18,6 +18,7 @@ from cage import STUDY, build_cage, pipeline, run
 from canaries import WORD, contents, found
 
 from ingest.reports import labels_in
+from ingest.scrub import Scrubbed
 from shards import allowed, card, catalog, census, commit, cover
 from shards.catalog import read_info
 from shards.croissant import Beside
@@ -182,7 +183,7 @@ def _leaky_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _leaky_scrub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.plan.scrub", lambda text, identifying: text)
+    monkeypatch.setattr("ingest.plan.scrubbed", lambda text, identifying: Scrubbed(text))
 
 
 def _leaky_seeds(monkeypatch: pytest.MonkeyPatch) -> None:

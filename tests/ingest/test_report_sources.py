@@ -212,6 +212,7 @@ def test_the_command_counts_lists_and_shows(tmp_path: Path, scheduler: str) -> N
     facts: dict[str, Any] = json.loads(command(config, "p", "--json", "--status", "broken")[1])
     assert list(facts) == ["reports"]
     rows = facts["reports"].pop("listed")
+    assert facts["reports"].pop("scrubbed") == result.scrubbed
     assert facts["reports"] == result.reports.as_json()
     assert [(row["line"], row["status"]) for row in rows] == [(9, "broken")]
     text = command(config, "p", "--status", "surplus", "--status", "missing", "--limit", "2")[1]
