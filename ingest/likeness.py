@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from ingest.claims import CONTAINERS, KINDS, Kind, Statement, Token
+from ingest.claims import Statement, Token
+from ingest.vocabulary import CONTAINERS, KINDS, Kind
 
 CLAIMS = (Kind.FINDING, Kind.NORMAL)
 WEIGHT = {

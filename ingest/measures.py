@@ -10,24 +10,20 @@ from __future__ import annotations
 
 import re
 
-COUNTS = {
-    word: value
-    for value, word in enumerate(
-        "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-        "sixteen seventeen eighteen nineteen twenty".split(),
-        start=2,
-    )
-}
-ORDINALS = {
-    word: value
-    for value, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(),
-        start=1,
-    )
-}
-ROMAN = {
-    word: value for value, word in enumerate("i ii iii iv v vi vii viii ix x xi xii".split(), 1)
-}
+
+def numbered(words: str, start: int = 1) -> dict[str, int]:
+    return {word: value for value, word in enumerate(words.split(), start)}
+
+
+COUNTS = numbered(
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen twenty",
+    start=2,
+)
+ORDINALS = numbered(
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+)
+ROMAN = numbered("i ii iii iv v vi vii viii ix x xi xii")
 UNITS = {
     "mm": ("mm", 1.0), "millimeter": ("mm", 1.0), "millimetre": ("mm", 1.0),
     "cm": ("mm", 10.0), "centimeter": ("mm", 10.0), "centimetre": ("mm", 10.0),

@@ -9,7 +9,8 @@ report without either (technique alone; a language whose words are not known) is
 from __future__ import annotations
 
 from ingest import offline
-from ingest.claims import Kind, statements
+from ingest.statements import statements
+from ingest.vocabulary import Kind
 
 SHOWN = 3
 """Findings that are named."""

@@ -1,8 +1,9 @@
 """The vocabulary by which two wordings of one finding are told to be the same.
 
-In: nothing. Out: tables, in words; `claims` reads them with stems, so that plurals and adjectives
-of what is here need no line of their own. A line `a: b, c` says that b and c mean a; `a < b` says
-that every a is a b. Written for this project from the usual terms of CT and MR reports.
+In: nothing. Out: tables, in words; `vocabulary` reads them with stems, so that plurals and
+adjectives of what is here need no line of their own. A line `a: b, c` says that b and c mean a;
+`a < b` says that every a is a b. Body parts are in `body_parts`. Written for this project from the
+usual terms of CT and MR reports.
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ sdh = subdural hemorrhage; edh = epidural hemorrhage; sah = subarachnoid hemorrh
 ich = intracranial hemorrhage; ivh = intraventricular hemorrhage; extradural = epidural
 microbleed = micro hemorrhage; microhemorrhage = micro hemorrhage; haemorrhage = hemorrhage
 cva = infarct; mi = infarct; lacune = lacunar infarct; ischemic stroke = infarct
-ischemic infarct = infarct; embolic stroke = infarct
-pe = pulmonary embolus; dvt = deep vein thrombus; aaa = abdominal aorta aneurysm
-ms = multiple sclerosis; nmo = neuromyelitis optica; hcc = hepatocellular carcinoma
-rcc = kidney cell carcinoma; avn = avascular necrosis; uip = usual interstitial pneumonia
-ggo = groundglass opacity; gbm = glioblastoma; avm = arteriovenous malformation
-copd = chronic obstructive pulmonary disease; ild = interstitial lung disease
-rul = right upper pulmonarylobe; rml = right middle pulmonarylobe; rll = right lower pulmonarylobe
-lul = left upper pulmonarylobe; lll = left lower pulmonarylobe; lingular = lingula; upper lobe = upper pulmonarylobe; middle lobe = middle pulmonarylobe; lower lobe = lower pulmonarylobe
-ruq = right upper quadrant; rlq = right lower quadrant; luq = left upper quadrant
-llq = left lower quadrant; cbd = common bile duct; ivc = inferior vena cava
-svc = superior vena cava; sma = superior mesenteric artery; lv = left ventricular
-rv = right ventricular; la = left atrium; ra = right atrium; lad = left anterior descending artery
-rca = right coronary artery; lcx = circumflex artery; lm = left main; lvef = left ventricular ejection fraction
-mca = middle cerebral artery; aca = anterior cerebral artery; pca = posterior cerebral artery
-ica = internal carotid artery; cca = common carotid artery; sca = superior cerebellar artery
+ischemic infarct = infarct; embolic stroke = infarct; pe = pulmonary embolus
+dvt = deep vein thrombus; aaa = abdominal aorta aneurysm; ms = multiple sclerosis
+nmo = neuromyelitis optica; hcc = hepatocellular carcinoma; rcc = kidney cell carcinoma
+avn = avascular necrosis; uip = usual interstitial pneumonia; ggo = groundglass opacity
+gbm = glioblastoma; avm = arteriovenous malformation; copd = chronic obstructive pulmonary disease
+ild = interstitial lung disease; rul = right upper pulmonarylobe; rml = right middle pulmonarylobe
+rll = right lower pulmonarylobe; lul = left upper pulmonarylobe; lll = left lower pulmonarylobe
+lingular = lingula; upper lobe = upper pulmonarylobe; middle lobe = middle pulmonarylobe
+lower lobe = lower pulmonarylobe; ruq = right upper quadrant; rlq = right lower quadrant
+luq = left upper quadrant; llq = left lower quadrant; cbd = common bile duct
+ivc = inferior vena cava; svc = superior vena cava; sma = superior mesenteric artery
+lv = left ventricular; rv = right ventricular; la = left atrium; ra = right atrium
+lad = left anterior descending artery; rca = right coronary artery; lcx = circumflex artery
+lm = left main; lvef = left ventricular ejection fraction; mca = middle cerebral artery
+aca = anterior cerebral artery; pca = posterior cerebral artery; ica = internal carotid artery
+cca = common carotid artery; sca = superior cerebellar artery
 pica = posterior inferior cerebellar artery; aica = anterior inferior cerebellar artery
 acom = anterior communicating artery; pcom = posterior communicating artery
 acl = anterior cruciate ligament; pcl = posterior cruciate ligament
@@ -36,56 +38,65 @@ vuj = vesicoureteral junction; uvj = vesicoureteral junction; upj = ureteropelvi
 puj = ureteropelvic junction; vesicoureteric = vesicoureteral; ureterovesical = vesicoureteral
 csf = cerebrospinal fluid; gi = gastrointestinal; gb = gallbladder; le = lower extremity
 dwi = diffusion; adc = diffusion; ef = ejection fraction; swi = susceptibility
-diffusion restriction = restricted diffusion
-endoleak = endoluminal leak; mural thrombus = wall thrombus
-hepatomegaly = enlarged liver; splenomegaly = enlarged spleen; cardiomegaly = enlarged heart
-hepatosplenomegaly = enlarged liver enlarged spleen; nephromegaly = enlarged kidney
-ventriculomegaly = enlarged ventricle; thyromegaly = enlarged thyroid; goiter = enlarged thyroid goiter
-adenomegaly = enlarged node; lymphadenopathy = enlarged node; adenopathy = enlarged node
-nodal disease = enlarged node; lymph node = node; lymphadenitis = enlarged node
-cholelithiasis = gallbladder stone; gallstone = gallbladder stone; cholecystolithiasis = gallbladder stone
+diffusion restriction = restricted diffusion; endoleak = endoluminal leak
+mural thrombus = wall thrombus; hepatomegaly = enlarged liver; splenomegaly = enlarged spleen
+cardiomegaly = enlarged heart; hepatosplenomegaly = enlarged liver enlarged spleen
+nephromegaly = enlarged kidney; ventriculomegaly = enlarged ventricle
+thyromegaly = enlarged thyroid; goiter = enlarged thyroid goiter; adenomegaly = enlarged node
+lymphadenopathy = enlarged node; adenopathy = enlarged node; nodal disease = enlarged node
+lymph node = node; lymphadenitis = enlarged node; cholelithiasis = gallbladder stone
+gallstone = gallbladder stone; cholecystolithiasis = gallbladder stone
 choledocholithiasis = bile duct stone; nephrolithiasis = kidney stone; urolithiasis = kidney stone
 intrarenal stone = kidney stone; ureterolithiasis = ureter stone; phlebolith = phlebolith
 hydroureteronephrosis = hydronephrosis hydroureter; hepatic steatosis = fatty liver
-steatosis = fatty; fatty infiltration = fatty; fatty change = fatty
-free gas = pneumoperitoneum; extraluminal air = pneumoperitoneum; extraluminal gas = pneumoperitoneum; pneumocephalus = intracranial air
-free fluid = ascites; contrast extravasation = hemorrhage; active extravasation = hemorrhage; central stenosis = spinalcanal stenosis; canal stenosis = spinalcanal stenosis; tracheobronchial tree = airway; pars defect = spondylolysis; free air = pneumoperitoneum; pneumomediastinum = air mediastinum; pneumobilia = air bileduct; anasarca = edema anasarca; bph = benign prostate hyperplasia; chest wall = chestwall; spur = osteophyte; spurring = osteophyte; cabg = coronary bypass; silhouette = heart; cardiac silhouette = heart; mass effect = masseffect; space occupying lesion = mass; space occupying = mass; hemoperitoneum = free hemorrhage; air cell = aircell; end plate = endplate; paramedian = midline; hydrothorax = pleural effusion
-hemothorax = pleural hemorrhage; hydropericardium = pericardial effusion
-uterine fibroid = uterus leiomyoma; fibroid = leiomyoma; myoma = leiomyoma
-hydrosalpinx = hydrosalpinx enlarged fallopian tube
+steatosis = fatty; fatty infiltration = fatty; fatty change = fatty; free gas = pneumoperitoneum
+extraluminal air = pneumoperitoneum; extraluminal gas = pneumoperitoneum
+pneumocephalus = intracranial air; free fluid = ascites; contrast extravasation = hemorrhage
+active extravasation = hemorrhage; central stenosis = spinalcanal stenosis
+canal stenosis = spinalcanal stenosis; tracheobronchial tree = airway; pars defect = spondylolysis
+free air = pneumoperitoneum; pneumomediastinum = air mediastinum; pneumobilia = air bileduct
+anasarca = edema anasarca; bph = benign prostate hyperplasia; chest wall = chestwall
+spur = osteophyte; spurring = osteophyte; cabg = coronary bypass; silhouette = heart
+cardiac silhouette = heart; mass effect = masseffect; space occupying lesion = mass
+space occupying = mass; hemoperitoneum = free hemorrhage; air cell = aircell; end plate = endplate
+paramedian = midline; hydrothorax = pleural effusion; hemothorax = pleural hemorrhage
+hydropericardium = pericardial effusion; uterine fibroid = uterus leiomyoma; fibroid = leiomyoma
+myoma = leiomyoma; hydrosalpinx = hydrosalpinx enlarged fallopian tube
 baker cyst = popliteal cyst; retention cyst = retention cyst; hiatus = hiatal
 pouch of douglas = cul de sac; voice box = larynx; womb = uterus; breastbone = sternum
 fat containing = fat; sternum behind = substernal; retrosternal = behind sternum
-main bronchi = mainstem bronchi; flow void = flow; filling defect = embolus; bone bruise = bone edema
-bone marrow edema = bone edema; marrow edema = bone edema; bone contusion = bone edema
-chondral = cartilage; disc space height = disc height; disc osteophyte = discosteophyte
-disc osteophyte complex = discosteophyte; osteophyte disc complex = discosteophyte
-disk osteophyte = discosteophyte; neural foramen = foramen; neural foramina = foramen
-neuroforamen = foramen; neuroforamina = foramen; neuroforaminal = foramen; foraminal = foramen
-neuroforamin = foramen; intervertebral foramen = foramen; central canal = spinalcanal
-spinal canal = spinalcanal; vertebral canal = spinalcanal; thecal sac = thecal
-nerve root = nerveroot; root = nerveroot; anterior cerebral = anteriorcerebral
-annular fissure = annular tear; jugulodigastric = level 2 node
-parapelvic = kidney; perinephric = perinephric kidney; pararenal = pararenal kidney
-perirenal = perinephric kidney; pericholecystic = pericholecystic gallbladder
-periappendiceal = periappendiceal appendix; peripancreatic = peripancreatic pancreas
-intrahepatic = intrahepatic liver; extrahepatic = extrahepatic liver; periportal = periportal
-infrahepatic = liver; pericolonic = colon; perihepatic = liver; perisplenic = spleen
-renal artery = renalartery; renal vein = renalvein; renal pelvis = renalpelvis kidney
-white matter = whitematter; gray white = graywhite; grey white = graywhite; gray and white = graywhite
+main bronchi = mainstem bronchi; flow void = flow; filling defect = embolus
+bone bruise = bone edema; bone marrow edema = bone edema; marrow edema = bone edema
+bone contusion = bone edema; chondral = cartilage; disc space height = disc height
+disc osteophyte = discosteophyte; disc osteophyte complex = discosteophyte
+osteophyte disc complex = discosteophyte; disk osteophyte = discosteophyte
+neural foramen = foramen; neural foramina = foramen; neuroforamen = foramen
+neuroforamina = foramen; neuroforaminal = foramen; foraminal = foramen; neuroforamin = foramen
+intervertebral foramen = foramen; central canal = spinalcanal; spinal canal = spinalcanal
+vertebral canal = spinalcanal; thecal sac = thecal; nerve root = nerveroot; root = nerveroot
+anterior cerebral = anteriorcerebral; annular fissure = annular tear
+jugulodigastric = level 2 node; parapelvic = kidney; perinephric = perinephric kidney
+pararenal = pararenal kidney; perirenal = perinephric kidney
+pericholecystic = pericholecystic gallbladder; periappendiceal = periappendiceal appendix
+peripancreatic = peripancreatic pancreas; intrahepatic = intrahepatic liver
+extrahepatic = extrahepatic liver; periportal = periportal; infrahepatic = liver
+pericolonic = colon; perihepatic = liver; perisplenic = spleen; renal artery = renalartery
+renal vein = renalvein; renal pelvis = renalpelvis kidney; white matter = whitematter
+gray white = graywhite; grey white = graywhite; gray and white = graywhite
 small vessel = microvascular; microangiopathic = microvascular; microangiopathy = microvascular
-pulmonary artery = pulmonaryartery; pulmonary arterial = pulmonaryartery; pulmonary trunk = pulmonaryartery
-pulmonary embolism = pulmonaryartery embolus; pulmonary embolus = pulmonaryartery embolus
-pulmonary hypertension = pulmonaryhypertension; portal hypertension = portalhypertension
-coronary artery = coronary; main coronary artery = coronary main
-portal vein = portalvein; hepatic vein = hepaticvein; hepatic artery = hepaticartery
-bile duct = bileduct; biliary duct = bileduct; biliary = bileduct; biliary ductal = bileduct
-biliary tree = bileduct; ductal dilatation = enlarged duct; ductal dilation = enlarged duct
-pancreatic duct = pancreas duct; small bowel = smallbowel; large bowel = colon; bowel loop = bowel
-common bile duct = common bileduct; urinary bladder = bladder; gall bladder = gallbladder
-adrenal gland = adrenal; thyroid gland = thyroid; pituitary gland = pituitary
-corpus callosum = callosum; basal ganglia = basalganglia; basal cistern = cistern
-sylvian fissure = sylvian; posterior fossa = posteriorfossa; frontal sinus = frontalsinus sinus
+pulmonary artery = pulmonaryartery; pulmonary arterial = pulmonaryartery
+pulmonary trunk = pulmonaryartery; pulmonary embolism = pulmonaryartery embolus
+pulmonary embolus = pulmonaryartery embolus; pulmonary hypertension = pulmonaryhypertension
+portal hypertension = portalhypertension; coronary artery = coronary
+main coronary artery = coronary main; portal vein = portalvein; hepatic vein = hepaticvein
+hepatic artery = hepaticartery; bile duct = bileduct; biliary duct = bileduct; biliary = bileduct
+biliary ductal = bileduct; biliary tree = bileduct; ductal dilatation = enlarged duct
+ductal dilation = enlarged duct; pancreatic duct = pancreas duct; small bowel = smallbowel
+large bowel = colon; bowel loop = bowel; common bile duct = common bileduct
+urinary bladder = bladder; gall bladder = gallbladder; adrenal gland = adrenal
+thyroid gland = thyroid; pituitary gland = pituitary; corpus callosum = callosum
+basal ganglia = basalganglia; basal cistern = cistern; sylvian fissure = sylvian
+posterior fossa = posteriorfossa; frontal sinus = frontalsinus sinus
 maxillary sinus = maxillarysinus sinus; ethmoid sinus = ethmoidsinus sinus
 sphenoid sinus = sphenoidsinus sinus; paranasal sinus = sinus
 frontal sinuses = frontalsinus sinus; venous sinus = venoussinus; dural sinus = venoussinus
@@ -97,21 +108,21 @@ basilar atelectasis = lungbase lung atelectasis; basal atelectasis = lungbase lu
 lung apex = lungapex lung; lung apices = lungapex lung; apical = lungapex
 basal pleural = lungbase lung pleura; tongue base = tonguebase; base of the tongue = tonguebase
 skull base = skullbase; base of the skull = skullbase; soft tissue = softtissue
-abdominal wall = abdominalwall; gallbladder wall = gallbladder wall
-supra = above; umbilicus = umbilical; groin = inguinal
-status post = post; s p = post; prior cholecystectomy = post cholecystectomy
-surgically absent gallbladder = cholecystectomy; gallbladder surgically absent = cholecystectomy
+abdominal wall = abdominalwall; gallbladder wall = gallbladder wall; supra = above
+umbilicus = umbilical; groin = inguinal; status post = post; s p = post
+prior cholecystectomy = post cholecystectomy; surgically absent gallbladder = cholecystectomy
+gallbladder surgically absent = cholecystectomy
 gallbladder is surgically absent = cholecystectomy; gallbladder has been removed = cholecystectomy
 low attenuation = hypodense; low density = hypodense; decreased attenuation = hypodense
 decreased density = hypodense; reduced attenuation = hypodense; lucency = hypodense
-attenuation decreased = hypodense; decreased in attenuation = hypodense; hypoattenuation = hypodense
-high attenuation = hyperdense; increased attenuation = hyperdense; high density = hyperdense
-increased signal = hyperintense; high signal = hyperintense; bright signal = hyperintense
-hyperintensity = hyperintense; low signal = hypointense; decreased signal = hypointense
-t2 prolongation = hyperintense; fluid filled = fluid; filled with fluid = fluid
-spared = not involved; age indeterminate = indeterminate; undergone = post
-no longer seen = resolved; no longer visible = resolved; no longer present = resolved
-no longer identified = resolved; no longer visualized = resolved
+attenuation decreased = hypodense; decreased in attenuation = hypodense
+hypoattenuation = hypodense; high attenuation = hyperdense; increased attenuation = hyperdense
+high density = hyperdense; increased signal = hyperintense; high signal = hyperintense
+bright signal = hyperintense; hyperintensity = hyperintense; low signal = hypointense
+decreased signal = hypointense; t2 prolongation = hyperintense; fluid filled = fluid
+filled with fluid = fluid; spared = not involved; age indeterminate = indeterminate
+undergone = post; no longer seen = resolved; no longer visible = resolved
+no longer present = resolved; no longer identified = resolved; no longer visualized = resolved
 disk = disc; intervertebral disc = disc; tumour = tumor; oedema = edema; grey = gray
 disc space = disc; interspace = disc
 """
@@ -134,7 +145,8 @@ metastasis: metastatic, metastases
 glioma: glioblastoma, astrocytoma
 effusion: fluid
 stone: calculus, calculi, lithiasis
-enlarged: enlargement, dilated, dilatation, dilation, distended, distention, distension, widened, ectasia, ectatic, prominent, prominence
+enlarged: enlargement, dilated, dilatation, dilation, distended, distention, distension, widened
+enlarged: ectasia, ectatic, prominent, prominence
 narrowing: stenosis, stenotic, narrowed, stenoses, compromise
 thickening: thickened, thick
 atrophy: atrophic, atrophied, volume loss, loss of volume, thinning, involution
@@ -144,13 +156,15 @@ consolidation: infiltrate, airspace
 osteophyte: spurs
 pneumonia: pneumonic, bronchopneumonia, pneumonitis
 diverticulosis: diverticulum, diverticula
-degeneration: degenerative, degenerated, arthrosis, osteoarthritis, arthropathy, arthritis, osteoarthrosis
+degeneration: degenerative, degenerated, arthrosis, osteoarthritis, arthropathy, arthritis
+degeneration: osteoarthrosis
 hernia: herniation, herniated, herniates
 bulge: bulging, bulges
 protrusion: protruding
 extrusion: extruded
 tear: torn, rupture, ruptured, tears
-shift: shifted, deviation, deviated, deviates, displacement, displaced, displaces, retropulsion, retropulsed
+shift: shifted, deviation, deviated, deviates, displacement, displaced, displaces, retropulsion
+shift: retropulsed
 swelling: swollen
 edema: oedema, edematous
 thrombus: thrombosis, thrombosed, thrombotic, clot, thrombi
@@ -189,14 +203,14 @@ injury: injured, trauma, traumatic
 """
 BARE_FINDINGS = """
 hydronephrosis hydroureter aneurysm pneumothorax abscess collection laceration contusion stranding
-emphysema bronchiectasis honeycombing reticulation granuloma adenoma lipoma cyst
-ectopia hydrocephalus encephalomalacia gliosis leiomyoma sprain strain osteophyte spondylosis
-malformation hemangioma fistula perforation volvulus intussusception ileus impaction mucocele polyp
-sinusitis empyema dermoid lipid schwannoma meningioma angiomyolipoma endometrioma phlebolith
-vacuum desiccation spasm hyperemia hyperplasia dysplasia agenesis effacement restricted pneumonia
-ascites lipohemarthrosis teratoma lymphoma leukemia myeloma sarcoma melanoma chiari syrinx tonsillar
-hyperdense hypodense hyperintense hypointense groundglass desiccation masseffect pneumoperitoneum erosion lytic blastic
-osteoblastic osteolytic destructive infiltrate fracture hemothorax goiter
+emphysema bronchiectasis honeycombing reticulation granuloma adenoma lipoma cyst ectopia
+hydrocephalus encephalomalacia gliosis leiomyoma sprain strain osteophyte spondylosis malformation
+hemangioma fistula perforation volvulus intussusception ileus impaction mucocele polyp sinusitis
+empyema dermoid lipid schwannoma meningioma angiomyolipoma endometrioma phlebolith vacuum
+desiccation spasm hyperemia hyperplasia dysplasia agenesis effacement restricted pneumonia ascites
+lipohemarthrosis teratoma lymphoma leukemia myeloma sarcoma melanoma chiari syrinx tonsillar
+hyperdense hypodense hyperintense hypointense groundglass masseffect pneumoperitoneum erosion
+lytic blastic osteoblastic osteolytic destructive infiltrate fracture hemothorax goiter
 """
 """Findings that have no other name here."""
 FINDING_ENDING = (
@@ -206,170 +220,102 @@ FINDING_ENDING = (
 """What a word ends in that names a disease or an operation in Greek."""
 
 KINDS_OF = """
-pneumonia < opacity; pneumonia < consolidation; cyst < lesion; nodule < lesion; mass < lesion; metastasis < lesion
-cancer < mass; cancer < lesion; glioma < mass; glioma < lesion; adenoma < lesion; adenoma < nodule
-abscess < collection; abscess < infection; pneumonia < infection; infection < inflammation
-diverticulitis < inflammation; appendicitis < inflammation; pancreatitis < inflammation
-cholecystitis < inflammation; infarct < ischemia; infarct < lesion; aneurysm < enlarged
-hydronephrosis < enlarged; hydroureter < enlarged; hydrocephalus < enlarged; goiter < enlarged
-protrusion < hernia; extrusion < hernia; hernia < bulge; protrusion < bulge; extrusion < bulge
+pneumonia < opacity; pneumonia < consolidation; cyst < lesion; nodule < lesion; mass < lesion
+metastasis < lesion; cancer < mass; cancer < lesion; glioma < mass; glioma < lesion
+adenoma < lesion; adenoma < nodule; abscess < collection; abscess < infection
+pneumonia < infection; infection < inflammation; diverticulitis < inflammation
+appendicitis < inflammation; pancreatitis < inflammation; cholecystitis < inflammation
+infarct < ischemia; infarct < lesion; aneurysm < enlarged; hydronephrosis < enlarged
+hydroureter < enlarged; hydrocephalus < enlarged; goiter < enlarged; protrusion < hernia
+extrusion < hernia; hernia < bulge; protrusion < bulge; extrusion < bulge
 subluxation < malalignment; dislocation < malalignment; spondylolisthesis < malalignment
 thrombus < occlusion; embolus < thrombus; occlusion < narrowing; collection < effusion
-abscess < effusion; fracture < lesion; hypodense < lesion
-hyperdense < lesion; hyperintense < lesion; hypointense < lesion; opacity < lesion
-metastasis < cancer; osteophyte < degeneration; spondylosis < degeneration
-hypodense < cyst; necrosis < lesion; calcification < atherosclerosis; contusion < lesion; endometrioma < cyst
-endometrioma < lesion; angiomyolipoma < lesion; hemangioma < lesion; meningioma < mass
-schwannoma < mass; leiomyoma < mass; lymphoma < cancer; dermoid < lesion; angiomyolipoma < mass
+abscess < effusion; fracture < lesion; hypodense < lesion; hyperdense < lesion
+hyperintense < lesion; hypointense < lesion; opacity < lesion; metastasis < cancer
+osteophyte < degeneration; spondylosis < degeneration; hypodense < cyst; necrosis < lesion
+calcification < atherosclerosis; contusion < lesion; endometrioma < cyst; endometrioma < lesion
+angiomyolipoma < lesion; hemangioma < lesion; meningioma < mass; schwannoma < mass
+leiomyoma < mass; lymphoma < cancer; dermoid < lesion; angiomyolipoma < mass
 atelectasis < opacity; collapse < opacity; compression < narrowing; effacement < compression
 osteolytic < destructive; lytic < destructive; osteoblastic < lesion; destructive < lesion
-granuloma < nodule; pneumoperitoneum < air; desiccation < degeneration; pneumothorax < air; consolidation < opacity; consolidation < inflammation; ascites < effusion; lesion < process; pneumatosis < air; demyelination < lesion; thrombus < embolus
-hypoplasia < small; atrophy < small; perforation < leak; laceration < lesion
+granuloma < nodule; pneumoperitoneum < air; desiccation < degeneration; pneumothorax < air
+consolidation < opacity; consolidation < inflammation; ascites < effusion; lesion < process
+pneumatosis < air; demyelination < lesion; thrombus < embolus; hypoplasia < small; atrophy < small
+perforation < leak; laceration < lesion
 """
-
-ROOTS = """
-hepat liver; nephr kidney; pyelo kidney; splen spleen; gastr stomach; colect colon; colitis colon
-pancreat pancreas; cholecyst gallbladder; append appendix; hyster uterus; oophor ovary
-prostat prostate; thyroid thyroid; encephal brain; cerebr brain; mening meninges; pneumon lung
-bronch bronchus; pleur pleura; cardi heart; pericard pericardium; arthr joint; oste bone
-spondyl spine; sinus sinus; mastoid mastoid; cholang bileduct; ureter ureter; laryng larynx
-trache trachea; esophag esophagus; duoden duodenum; disc disc; vertebr spine
-"""
-"""What a Greek or Latin word begins with, and the body part that it speaks of."""
-
-IMPLIED = """
-lung: pulmonarylobe, consolidation, pneumonia, emphysema, atelectasis, bronchiectasis, honeycombing, lingula, groundglass
-liver: hepatocellular, cirrhosis, hepatitis
-appendix: appendicitis
-gallbladder: cholecystitis, cholecystectomy
-pancreas: pancreatitis
-colon: diverticulosis, diverticulitis, colitis
-kidney: hydronephrosis, pyelonephritis
-ureter: hydroureter
-bladder: cystitis
-peritoneum: pneumoperitoneum, ascites, peritonitis
-abdomen: pneumoperitoneum, ascites
-pleura: pneumothorax, empyema
-heart: cardiomyopathy
-brain: hydrocephalus, encephalomalacia, encephalitis, microvascular, lacunar
-ventricle: hydrocephalus
-whitematter: microvascular
-meninges: meningitis, meningioma
-sinus: sinusitis
-mastoid: mastoiditis
-bone: fracture, osteopenia, osteoporosis, lytic, osteolytic, osteoblastic
-spine: spondylosis, spondylolisthesis, scoliosis, lordosis, kyphosis, discitis, spondylolysis
-disc: protrusion, extrusion, bulge
-joint: effusion
-uterus: hysterectomy, leiomyoma
-ovary: oophorectomy
-"""
-"""Body parts of which a word speaks without naming them: `part: words`."""
-
-PARTS = """
-head: cranial > ; brain: cerebral, cerebrum, intracranial, encephalon, parenchymal > head
-hemisphere: hemispheric > brain; frontal > brain; temporal > brain; parietal > brain
-occipital: occiput > brain; insula: insular > brain; thalamus: thalamic, thalami > brain; pons: pontine > brainstem
-basalganglia: putamen, caudate, lentiform, pallidus, lenticulostriate > brain; brainstem: midbrain, medulla, stem > brain
-cerebellum: cerebellar > brain; posteriorfossa > head; callosum: splenium, callosal, callososeptal > brain
-operculum > brain; peduncle > brain; pontis > brainstem; hippocampus: hippocampal > brain; cortex: cortical > brain
-whitematter: centrum, corona, semiovale > brain; periventricular > whitematter; subcortical > whitematter
-juxtacortical > whitematter; ventricle: ventricular, intraventricular > brain heart; cistern: cisternal > brain
-sulcus: sulci, sulcal > brain chest; midline > brain; extraaxial > head; subdural > extraaxial
-epidural > extraaxial; subarachnoid > brain; sylvian > brain; meninges: meningeal, leptomeningeal, dura, dural > head
-uncus: uncal > brain; pituitary: sella, sellar > head; chiasm > head; optic > head
-skull: calvarium, calvarial, cranium > head bone; skullbase: clivus > head
-mastoid > head; temporalbone > head; sinus > head; maxillarysinus > sinus; frontalsinus > sinus
-ethmoidsinus > sinus; sphenoidsinus > sinus; nasal: nose > face; orbit: orbital, intraorbital, eye, ocular > head
-globe > orbit; scalp > head; face: facial > head; maxilla: maxillary > face; mandible: mandibular > face
-zygoma: zygomatic > face; tooth: teeth, dental > face; nasopharynx: nasopharyngeal > neck
-oropharynx: oropharyngeal > neck; hypopharynx > neck; pharynx > neck; larynx: laryngeal, glottis, cord vocal > neck
-epiglottis: epiglottic > neck; aryepiglottic > neck; glossoepiglottic > neck; vallecula > neck; tonguebase: tongue > neck
-preepiglottic > neck; piriform > neck; tonsil: peritonsillar > neck; retropharyngeal > neck
-parapharyngeal > neck; submental > neck; submandibular > neck; parotid > neck; thyroid > neck
-venoussinus > head; cavernous > head; cranialnerve > head; opticnerve > head; jugular > neck vein; carotid > neck artery
-neck > ; cricoid > neck; hyoid > neck
-spine: spinal, vertebral, vertebra, vertebrae > bone; cervical > spine; thoracic > spine; lumbar > spine
-sacral: sacrum > spine; disc: discal > spine; discosteophyte > disc; spinalcanal: canal > spine; foramen: foramina > spine
-facet: apophyseal, zygapophyseal > spine joint; uncovertebral > spine; endplate > spine; pedicle > spine; lamina > spine
-cord > spine; conus > spine; thecal > spine; nerveroot: radicular > spine; flavum > spine; recess > spine
-dens: odontoid > spine; prevertebral > spine; paravertebral: paraspinal > spine; annulus: annular > disc; cauda > spine
-chest: thorax, intrathoracic > ; lung: pulmonary, pulmonic > chest; lungbase: bases, basal, basilar > lung
-lungapex: apices > lung; lingula > lung; perifissural: fissure > lung; bronchus: bronchial, bronchi > lung; trachea: tracheal > chest
-airway: tracheobronchial > chest; pleura: pleural > chest; mediastinum: mediastinal > chest; hilum: hilar, hila > chest
-axilla: axillary > chest; paratracheal > mediastinum; subcarinal > mediastinum; heart: cardiac > chest
-septum: septal, interventricular > heart; atrium: atrial > heart; myocardium: myocardial > heart
-valve: valvular > heart; pericardium: pericardial > heart; coronary > heart artery; circumflex > coronary
-pulmonaryartery > chest artery; aorta: aortic > artery ; esophagus: esophageal, oesophagus > chest
-diaphragm: diaphragmatic > chest; hiatal > ; rib > chest bone; sternum: sternal > chest; clavicle > chest; breast > chest
-supraclavicular > chest; subclavian > chest
-abdomen: abdominal, intraabdominal > ; liver: hepatic > abdomen; gallbladder > abdomen; bileduct > abdomen duct; duct: ductal > 
-portalvein > abdomen vein; hepaticvein > abdomen vein; spleen: splenic > abdomen; pancreas: pancreatic > abdomen
-adrenal > abdomen; kidney: renal > abdomen; renalpelvis > kidney; renalartery > kidney artery; renalvein > kidney vein
-ureter: ureteral, ureteric > abdomen; vesicoureteral > ureter; ureteropelvic > ureter
-stomach: gastric > abdomen; duodenum: duodenal > abdomen; smallbowel: jejunum, jejunal, ileum, ileal > bowel
-bowel: intestine, intestinal > abdomen; colon: colonic, colorectal > bowel; sigmoid > colon; cecum: cecal > colon
-rectum: rectal > colon; rectosigmoid > colon; appendix: appendiceal > abdomen; mesentery: mesenteric > abdomen
-peritoneum: peritoneal, intraperitoneal > abdomen; retroperitoneum: retroperitoneal > abdomen; omentum: omental > abdomen
-celiac > abdomen; psoas > abdomen; quadrant > abdomen; umbilical > abdomen; inguinal > pelvis; abdominalwall > abdomen
-pelvis: pelvic > ; bladder: vesical > pelvis; prostate: prostatic > pelvis; uterus: uterine > pelvis; endometrium: endometrial > uterus
-ovary: ovarian > adnexa; adnexa: adnexal > pelvis; cervix > pelvis; vagina: vaginal > pelvis; fallopian: tubal > pelvis
-gonadal > pelvis; iliac > pelvis; sacroiliac > pelvis; culdesac > pelvis; hip > ; femur: femoral > leg bone; acetabulum: acetabular > hip
-leg: extremity > ; knee > leg; tibia: tibial > leg bone; fibula: fibular > leg; patella: patellar > knee; meniscus: meniscal > knee
-cruciate > knee; collateral > knee; popliteal > knee; ankle > leg; foot > leg; condyle: condylar > knee; plateau > knee
-shoulder > arm; supraspinatus > shoulder; infraspinatus > shoulder; subscapularis > shoulder; teres > shoulder; biceps > shoulder
-labrum: labral > ; acromion: acromial > shoulder; acromioclavicular > shoulder; subacromial > shoulder; humerus: humeral > arm
-glenoid > shoulder; elbow > arm; wrist > arm; hand > arm; radius: radial > arm; ulna: ulnar > arm; arm > ; scapula > shoulder
-bone: osseous, bony, skeletal > ; node: nodal > ; softtissue > ; subcutaneous > ; muscle: muscular > ; skin: cutaneous >
-vessel: vascular, vasculature > ; artery: arterial > vessel; vein: venous > vessel; chestwall > chest; joint: articular > ; carina > chest; tendon: tendinous > ; ligament: ligamentous > ; cartilage > ; extensor >
-"""
-"""Body parts: `part: other names > what it lies in`."""
 
 OPPOSITES = """
-side: left = left, lt, leftward, leftwards, leftsided; right = right, rt, rightward, rightwards, rightsided; both = bilateral, bilaterally, both, sides
-height: upper = upper, superior, superiorly; middle = middle, mid; lower = lower, inferior, inferiorly
-depth: front = anterior, anteriorly, ventral, ventrally; back = posterior, posteriorly, dorsal, dorsally
-width: medial = medial, medially; lateral = lateral, laterally
-reach: proximal = proximal, proximally; distal = distal, distally
-degree: low = minimal, mild, mildly, slight, slightly, trace, tiny, minor, minimally, subtle, small, little, punctate; middling = moderate, moderately; high = severe, severely, marked, markedly, advanced, extensive, massive, large, heavily, pronounced
-age: acute = acute, acutely, subacute; old = chronic, chronically, old, remote, longstanding
-change: same = unchanged, stable, stably; other = changed; more = increased, increase, growth, growing, grew, grown, enlarging, worsened, progressed, progression, larger; less = decreased, decrease, reduced, smaller, improved, shrunk; new = new
+side: left = left, lt, leftward, leftwards, leftsided
+side: right = right, rt, rightward, rightwards, rightsided
+side: both = bilateral, bilaterally, both, sides
+height: upper = upper, superior, superiorly
+height: middle = middle, mid
+height: lower = lower, inferior, inferiorly
+depth: front = anterior, anteriorly, ventral, ventrally
+depth: back = posterior, posteriorly, dorsal, dorsally
+width: medial = medial, medially
+width: lateral = lateral, laterally
+reach: proximal = proximal, proximally
+reach: distal = distal, distally
+degree: low = minimal, mild, mildly, slight, slightly, trace, tiny, minor, minimally, subtle
+degree: low = small, little, punctate
+degree: middling = moderate, moderately
+degree: high = severe, severely, marked, markedly, advanced, extensive, massive, large, heavily
+degree: high = pronounced
+age: acute = acute, acutely, subacute
+age: old = chronic, chronically, old, remote, longstanding
+change: same = unchanged, stable, stably
+change: other = changed
+change: more = increased, increase, growth, growing, grew, grown, enlarging, worsened, progressed
+change: more = progression, larger
+change: less = decreased, decrease, reduced, smaller, improved, shrunk
+change: new = new
 """
 """Axes on which two values exclude each other: `axis: value = words; value = words`."""
 
 NORMAL = """
-normal normally unremarkable intact clear patent preserved maintained satisfactory open aerated pneumatized physiologic
+normal normally unremarkable intact clear patent preserved maintained satisfactory open aerated
+pneumatized physiologic
 """
 ABNORMAL = "abnormal pathologic pathological"
 
 FILLER = """
-a an the of in on at to from for by with within into and or is are was were be been being has have had this that these
-those there it its as than then so such which who where when while also most more less least very rather quite about
-approximately around roughly up along through throughout over under below above between both's between during after before
-again other otherwise further additional additionally any some several multiple many few numerous various single another
-evidence sign signs seen see noted note identified identify present presence appear appears appearance appearing visible
-visualized visualised demonstrated demonstrate demonstrates demonstrating detected observed found show shows showing shown
-evident apparent appreciated exhibit exhibits reveal reveals revealed measure measures measuring measured measurement
-size sized sizes diameter dimension dimensions length long thick cm mm ml axis maximal maximum max approximate estimated
-consistent compatible suggestive suggest suggests suggesting suspicious concerning represent represents representing likely probable probably
-possible possibly may might could would suspected suspicion keeping favor favors favored favoring indicating indicate indicates
-indicative due related secondary associated association adjacent near surrounding surround surrounds involving involve involves involved
-including include includes contain contains containing located lies lie region area areas site level levels
-study exam examination image images imaging scan scans ct mri mr series technique contrast patient patient's her his he she
-definite obvious significant significantly appreciable substantial convincing gross grossly overall generally specific specifically
-impression finding findings result results report conclusion given aside except well however but although though
-recommend recommended recommendation correlation correlate advised followup follow clinical clinically consider considered
-previous previously prior interval currently current now here still remain remains remaining remainder only mainly mostly
-not no without none nor neither never absent absence lack free negative resolved cannot can exclude excluded ruled out
-sided side type form kind part portion aspect segment segmental lobe lobar pole surface extending extends extend extension
-reaching reaches ending ends end begin begins beginning occupies occupy limited assessment assessed evaluation evaluated
-incompletely completely partially partly complete partial diffuse diffusely generalized generalised mixed focal scattered patchy
-lymph gland glands body bodies space spaces system structures structure tissue tissues change changes
-raising question gives given did does do done made taken course caliber contour shape configuration position positioned
-individual amount number total degree nature characterized characterised characterization raise they them their open opened
-meters unclear uncertain etiology origin cause caused arising arises arise arises's originate originating produce producing produces form's
-larger greater smaller largest biggest smallest greatest prominent's dependent moderate's active new's age appropriate
-old's status post history known underlying like unknown because onto upon inside outside non without's old's territory distribution extent superimposed
-incidental incidentally predominantly predominant predominance combined thickness arterially together especially particularly abnormally pathologically open whether
+a an the of in on at to from for by with within into and or is are was were be been being has have
+had this that these those there it its as than then so such which who where when while also most
+more less least very rather quite about approximately around roughly up along through throughout
+over under below above between both's during after before again other otherwise further additional
+additionally any some several multiple many few numerous various single another evidence sign
+signs seen see noted note identified identify present presence appear appears appearance appearing
+visible visualized visualised demonstrated demonstrate demonstrates demonstrating detected
+observed found show shows showing shown evident apparent appreciated exhibit exhibits reveal
+reveals revealed measure measures measuring measured measurement size sized sizes diameter
+dimension dimensions length long thick cm mm ml axis maximal maximum max approximate estimated
+consistent compatible suggestive suggest suggests suggesting suspicious concerning represent
+represents representing likely probable probably possible possibly may might could would suspected
+suspicion keeping favor favors favored favoring indicating indicate indicates indicative due
+related secondary associated association adjacent near surrounding surround surrounds involving
+involve involves involved including include includes contain contains containing located lies lie
+region area areas site level levels study exam examination image images imaging scan scans ct mri
+mr series technique contrast patient patient's her his he she definite obvious significant
+significantly appreciable substantial convincing gross grossly overall generally specific
+specifically impression finding findings result results report conclusion given aside except well
+however but although though recommend recommended recommendation correlation correlate advised
+followup follow clinical clinically consider considered previous previously prior interval
+currently current now here still remain remains remaining remainder only mainly mostly not no
+without none nor neither never absent absence lack free negative resolved cannot can exclude
+excluded ruled out sided side type form kind part portion aspect segment segmental lobe lobar pole
+surface extending extends extend extension reaching reaches ending ends end begin begins beginning
+occupies occupy limited assessment assessed evaluation evaluated incompletely completely partially
+partly complete partial diffuse diffusely generalized generalised mixed focal scattered patchy
+lymph gland glands body bodies space spaces system structures structure tissue tissues change
+changes raising question gives did does do done made taken course caliber contour shape
+configuration position positioned individual amount number total degree nature characterized
+characterised characterization raise they them their open opened meters unclear uncertain etiology
+origin cause caused arising arises arise arises's originate originating produce producing produces
+form's larger greater smaller largest biggest smallest greatest prominent's dependent moderate's
+active new's age appropriate old's status post history known underlying like unknown because onto
+upon inside outside non without's territory distribution extent superimposed incidental
+incidentally predominantly predominant predominance combined thickness arterially together
+especially particularly abnormally pathologically whether
 """
 """Words that a paraphrase may add or leave out."""

@@ -13,100 +13,125 @@ from collections.abc import Callable
 Corruption = Callable[[str, str, random.Random], str | None]
 
 NEGATED = [
-    (r"\bNo evidence (?:of|for) ", "Evidence of "), (r"\bno evidence (?:of|for) ", "evidence of "),
-    (r"\bNo ", "There is "), (r"\bthere is no ", "there is "), (r"\bThere is no ", "There is "),
-    (r"\bThere are no ", "There are "), (r"\bno ", "a "), (r"\bwithout ", "with "),
-    (r"\b(is|are|was|were) not ", r"\1 "), (r"\bdo(?:es)? not ", ""), (r"\bNegative for ", "Positive for "),
-    (r"\bNeither (\w+ \w+) nor ", r"Both \1 and "), (r"\b(is|are) absent\b", r"\1 present"),
-    (r"\bhas resolved\b", "is still present"), (r"\bcannot be (?:excluded|ruled out)\b", "is ruled out"),
-    (r"\bunremarkable\b", "abnormal"), (r"\b(N|n)ormal\b", lambda m: "Abnormal" if m[1] == "N" else "abnormal"),
-    (r"\bintact\b", "disrupted"), (r"\b[Cc]lear\b(?! of)", "opacified"), (r"\bpatent\b", "occluded"),
-]  # fmt: skip
+    (r"\b[Nn]o evidence (?:of|for) ", "evidence of "),
+    (r"\b(?:[Tt]here (?:is|are) no|No) ", "There is "),
+    (r"\bno ", "a "),
+    (r"\bwithout ", "with "),
+    (r"\b(is|are|was|were) not ", r"\1 "),
+    (r"\bdo(?:es)? not ", ""),
+    (r"\bNegative for ", "Positive for "),
+    (r"\b(is|are) absent\b", r"\1 present"),
+    (r"\bhas resolved\b", "is still present"),
+    (r"\bcannot be (?:excluded|ruled out)\b", "is ruled out"),
+    (r"\b(?:unremarkable|[Nn]ormal)\b", "abnormal"),
+    (r"\bintact\b", "disrupted"),
+    (r"\b[Cc]lear\b(?! of)", "opacified"),
+    (r"\bpatent\b", "occluded"),
+]
+"""What denies, and what stands in its place when it is taken away."""
+FOUND = "enlarged|dilated|thickened|atrophic|narrowed|torn|ruptured|displaced|distended|calcified"
+VERB = "is|are|was|were|has|have|may|can|not|no|without"
 AFFIRMED = [
-    (r"\bThere (is|are) (?!no\b)(?:an? )?", r"There \1 no "),
-    (r"\b(is|are|was|were) (?=(?:again |also |still )?(?:seen|present|noted|identified|evident|visible|observed)\b)", r"\1 not "),
-    (r"\b(measures|contains|shows|demonstrates|involves|compresses)\b", lambda m: {"measures": "is not seen, measuring", "contains": "does not contain", "shows": "does not show", "demonstrates": "does not demonstrate", "involves": "does not involve", "compresses": "does not compress"}[m[1]]),
-    (r"\b(is|are) (?=(?:mildly |markedly |slightly |moderately |diffusely )?(?:enlarged|dilated|thickened|atrophic|narrowed|torn|ruptured|displaced|distended|calcified)\b)", r"\1 not "),
-    (r"^(?:An? |The )?(?!\w+ly )(?=[a-z]+(?: [a-z,-]+)* (?:in|of|with)\b)(?!.*\b(?:is|are|was|were|has|have|may|can|not|no|without)\b)", "No evidence of "),
-]  # fmt: skip
+    (r"\b[Tt]here (is|are) (?!no\b)(?:an? )?", r"there \1 no "),
+    (r"\b(is|are|was|were) (?=(?:again |also )?(?:seen|present|noted|identified)\b)", r"\1 not "),
+    (r"\bmeasures\b", "is not seen, measuring"),
+    (r"\b(contain|show|demonstrate|involve|compresse?)s\b", r"does not \1"),
+    (rf"\b(is|are) (?=(?:[a-z]+ly )?(?:{FOUND})\b)", r"\1 not "),
+    (
+        rf"^(?:an? |the )?(?![a-z]+ly )(?=[a-z]+(?: [a-z,-]+)* (?:in|of|with)\b)"
+        rf"(?!.*\b(?:{VERB})\b)",
+        "No evidence of ",
+    ),
+]
+"""What affirms, and what denies in its place; the last for sentences without a verb."""
 SIDES = {
     "left": "right", "right": "left", "leftward": "rightward", "rightward": "leftward",
     "left-sided": "right-sided", "right-sided": "left-sided",
 }  # fmt: skip
 BOTH = {"bilateral": ("left", "right"), "both": ("the left", "the right")}
-NUMBER = re.compile(r"(?<![\w.#/-])\d+(?:\.\d+)?(?=\s?-?(?:mm|cm|%|HU|ml|mL|percent|x\b)|[ .,;)]|$)")
+NUMBER = re.compile(
+    r"(?<![\w.#/-])\d+(?:\.\d+)?(?=\s?-?(?:mm|cm|%|HU|ml|mL|percent|x\b)|[ .,;)]|$)"
+)
 UNIT = re.compile(r"(?<=\d)([\s-]?)(mm|cm)\b")
 LEVEL = re.compile(r"\b([CTL])(\d{1,2})([-/])([CTLS]?)(\d{1,2})\b")
 COUNTS = ["two", "three", "four", "five", "six", "seven"]
 COUNT = re.compile(r"\b(?:two|three|four|five|six|seven)\b", re.I)
 
-INVENTED = {
-    "head": [
-        ("acute subdural hematoma", "subdural"), ("hemorrhagic contusion", "contusion"), ("ring-enhancing lesion", "ring"),
-        ("cerebellar tonsillar herniation", "tonsillar"), ("colloid cyst", "colloid"), ("venous sinus thrombosis", "thrombos"),
-        ("meningioma", "meningioma"), ("dense basilar artery", "basilar"), ("communicating hydrocephalus", "hydroceph"),
-        ("basilar tip aneurysm", "aneurysm"), ("pneumocephalus", "pneumoceph"), ("mastoid effusion", "mastoid"),
-        ("encephalomalacia", "encephalomal"), ("cavernous malformation", "malformation"), ("air-fluid level in the sphenoid sinus", "sphenoid"),
-    ],
-    "chest": [
-        ("pericardial effusion", "pericardial"), ("pneumothorax", "pneumothorax"), ("cavitary lesion", "cavit"), ("rib fracture", "rib"),
-        ("aortic aneurysm", "aneurysm"), ("lobar pneumonia", "pneumonia"), ("tracheal stenosis", "trachea"), ("thymoma", "thym"),
-        ("pulmonary edema", "edema"), ("empyema", "empyema"), ("esophageal thickening", "esophag"), ("mosaic attenuation", "mosaic"),
-        ("bronchiectasis", "bronchiect"), ("pleural plaques", "plaque"), ("tree-in-bud nodularity", "tree"),
-    ],
-    "abdomen": [
-        ("portal vein thrombosis", "portal"), ("hepatic abscess", "abscess"), ("splenic infarct", "infarct"), ("pancreatic pseudocyst", "pseudocyst"),
-        ("renal cell carcinoma", "carcinoma"), ("bowel perforation", "perforat"), ("adrenal adenoma", "adenoma"), ("ascites", "ascites"),
-        ("choledocholithiasis", "choledocho"), ("volvulus", "volvulus"), ("intussusception", "intussus"), ("pyelonephritis", "pyelo"),
-        ("gastric wall thickening", "gastric"), ("hepatic hemangioma", "hemangioma"), ("crohn ileitis", "ileitis"),
-    ],
-    "spine": [
-        ("burst fracture", "burst"), ("epidural abscess", "abscess"), ("syrinx", "syrinx"), ("vertebral hemangioma", "hemangioma"),
-        ("spondylodiscitis", "discitis"), ("arachnoiditis", "arachnoid"), ("pars defect", "pars"), ("synovial cyst", "synovial"),
-        ("cord infarct", "infarct"), ("sacral insufficiency fracture", "insufficiency"), ("ligamentous injury", "injur"), ("scoliosis", "scoliosis"),
-    ],
-    "neck": [
-        ("thyroid nodule", "nodule"), ("carotid dissection", "dissect"), ("parotid mass", "parotid"), ("sialolithiasis", "sialo"),
-        ("jugular thrombosis", "thrombo"), ("branchial cleft cyst", "branchial"), ("vocal cord paralysis", "paraly"), ("ranula", "ranula"),
-    ],
-    "limb": [
-        ("stress fracture", "stress"), ("osteosarcoma", "sarcoma"), ("loose body", "loose"), ("septic arthritis", "septic"),
-        ("ganglion cyst", "ganglion"), ("osteonecrosis", "necrosis"), ("synovitis", "synov"), ("bone infarct", "infarct"),
-    ],
-}  # fmt: skip
+INVENTED = """
+head: acute subdural hematoma ~ subdural; hemorrhagic contusion ~ contusion
+head: ring-enhancing lesion ~ ring
+head: cerebellar tonsillar herniation ~ tonsillar; colloid cyst ~ colloid
+head: venous sinus thrombosis ~ thrombos; meningioma ~ meningioma; dense basilar artery ~ basilar
+head: communicating hydrocephalus ~ hydroceph; basilar tip aneurysm ~ aneurysm
+head: pneumocephalus ~ pneumoceph; mastoid effusion ~ mastoid; encephalomalacia ~ encephalomal
+head: cavernous malformation ~ malformation; air-fluid level in the sphenoid sinus ~ sphenoid
+chest: pericardial effusion ~ pericardial; pneumothorax ~ pneumothorax; cavitary lesion ~ cavit
+chest: rib fracture ~ rib; aortic aneurysm ~ aneurysm; lobar pneumonia ~ pneumonia
+chest: tracheal stenosis ~ trachea; thymoma ~ thym; pulmonary edema ~ edema; empyema ~ empyema
+chest: esophageal thickening ~ esophag; mosaic attenuation ~ mosaic; bronchiectasis ~ bronchiect
+chest: pleural plaques ~ plaque; tree-in-bud nodularity ~ tree
+abdomen: portal vein thrombosis ~ portal; hepatic abscess ~ abscess; splenic infarct ~ infarct
+abdomen: pancreatic pseudocyst ~ pseudocyst
+abdomen: renal cell carcinoma ~ carcinoma; bowel perforation ~ perforat
+abdomen: adrenal adenoma ~ adenoma; ascites ~ ascites; choledocholithiasis ~ choledocho
+abdomen: volvulus ~ volvulus; intussusception ~ intussus; pyelonephritis ~ pyelo
+abdomen: gastric wall thickening ~ gastric; hepatic hemangioma ~ hemangioma; crohn ileitis ~ ileitis
+spine: burst fracture ~ burst; epidural abscess ~ abscess; syrinx ~ syrinx
+spine: vertebral hemangioma ~ hemangioma; spondylodiscitis ~ discitis; arachnoiditis ~ arachnoid
+spine: pars defect ~ pars; synovial cyst ~ synovial; cord infarct ~ infarct
+spine: sacral insufficiency fracture ~ insufficiency
+spine: ligamentous injury ~ injur; scoliosis ~ scoliosis
+neck: thyroid nodule ~ nodule; carotid dissection ~ dissect; parotid mass ~ parotid
+neck: sialolithiasis ~ sialo; jugular thrombosis ~ thrombo; branchial cleft cyst ~ branchial
+neck: vocal cord paralysis ~ paraly; ranula ~ ranula
+limb: stress fracture ~ stress; osteosarcoma ~ sarcoma
+limb: loose body ~ loose; septic arthritis ~ septic
+limb: ganglion cyst ~ ganglion; osteonecrosis ~ necrosis; synovitis ~ synov; bone infarct ~ infarct
+"""
+"""Plausible findings by region: `region: finding ~ what a report that has it would contain`."""
 REGION = {
-    "head": r"head|brain|stroke", "chest": r"chest|ctpa|thora", "spine": r"spine|lumbar|cervical|cord",
-    "neck": r"neck|epiglott", "limb": r"knee|shoulder", "abdomen": r"abdomen|pelvis|kub|liver|sigmoid|hysterect",
-}  # fmt: skip
+    "head": r"head|brain|stroke",
+    "chest": r"chest|ctpa|thora",
+    "spine": r"spine|lumbar|cervical|cord",
+    "neck": r"neck|epiglott",
+    "limb": r"knee|shoulder",
+    "abdomen": r"abdomen|pelvis|kub|liver|sigmoid|hysterect",
+}
 ADJECTIVES = ["small", "large", "mild", "", "", "11 mm", "3.2 cm", "left", "right"]
-PARTS = [
-    ("kidney", "liver"), ("renal", "splenic"), ("liver", "spleen"), ("hepatic", "renal"), ("spleen", "pancreas"), ("gallbladder", "bladder"),
-    ("bladder", "uterus"), ("frontal", "occipital"), ("parietal", "temporal"), ("temporal", "parietal"), ("cerebellum", "thalamus"),
-    ("thalamus", "pons"), ("maxillary", "ethmoid"), ("lower lobe", "upper lobe"), ("upper lobe", "lower lobe"), ("middle lobe", "lower lobe"),
-    ("upper pole", "lower pole"), ("lower pole", "upper pole"), ("pleural", "pericardial"), ("medial", "lateral"), ("lateral meniscus", "medial meniscus"),
-    ("anterior", "posterior"), ("posterior", "anterior"), ("sigmoid", "cecum"), ("small bowel", "stomach"), ("appendix", "duodenum"),
-    ("adrenal", "pancreatic"), ("pancreas", "adrenal"), ("ovary", "uterus"), ("heart", "aorta"), ("aorta", "heart"), ("mediastinal", "axillary"),
-    ("lumbar", "thoracic"), ("cervical", "lumbar"), ("thoracic", "lumbar"), ("scalp", "orbit"), ("mastoid", "orbit"), ("hip", "knee"), ("tendon", "muscle"),
-]  # fmt: skip
-DEGREES = [
-    ("mild", "severe"), ("mildly", "severely"), ("severe", "mild"), ("moderate", "severe"), ("marked", "minimal"),
-    ("small", "large"), ("large", "small"), ("minimal", "marked"), ("acute", "chronic"), ("old", "acute"), ("chronic", "acute"),
-    ("stable", "enlarging"), ("unchanged", "increased"), ("advanced", "mild"), ("proximal", "distal"),
-]  # fmt: skip
+PARTS = """
+kidney ~ liver; renal ~ splenic; liver ~ spleen; hepatic ~ renal; spleen ~ pancreas
+gallbladder ~ bladder; bladder ~ uterus; frontal ~ occipital; parietal ~ temporal
+temporal ~ parietal; cerebellum ~ thalamus; thalamus ~ pons; maxillary ~ ethmoid
+lower lobe ~ upper lobe; upper lobe ~ lower lobe; middle lobe ~ lower lobe
+upper pole ~ lower pole; lower pole ~ upper pole; pleural ~ pericardial; medial ~ lateral
+lateral meniscus ~ medial meniscus; anterior ~ posterior; posterior ~ anterior; sigmoid ~ cecum
+small bowel ~ stomach; appendix ~ duodenum; adrenal ~ pancreatic; pancreas ~ adrenal
+ovary ~ uterus; heart ~ aorta; aorta ~ heart; mediastinal ~ axillary; lumbar ~ thoracic
+cervical ~ lumbar; thoracic ~ lumbar; scalp ~ orbit; mastoid ~ orbit; hip ~ knee; tendon ~ muscle
+"""
+DEGREES = """
+mild ~ severe; mildly ~ severely; severe ~ mild; moderate ~ severe; marked ~ minimal
+small ~ large; large ~ small; minimal ~ marked; acute ~ chronic; old ~ acute; chronic ~ acute
+stable ~ enlarging; unchanged ~ increased; advanced ~ mild; proximal ~ distal
+"""
+
+
+def pairs(table: str) -> list[tuple[str, str]]:
+    """`a ~ b; c ~ d` as pairs."""
+    found = [entry.partition("~") for entry in re.split(r"[;\n]", table.strip())]
+    return [(old.strip(), new.strip()) for old, _, new in found]
 
 
 def negation(sentence: str, report: str, rng: random.Random) -> str | None:
-    """One negation taken away, or one put in."""
+    """One negation taken away, or else one put in."""
     options = [
-        changed
+        sentence[: match.start()] + match.expand(new) + sentence[match.end() :]
         for pattern, new in NEGATED
-        for m in [re.search(pattern, sentence)]
-        if m
-        for changed in [sentence[: m.start()] + m.expand(new) + sentence[m.end() :] if isinstance(new, str) else sentence[: m.start()] + new(m) + sentence[m.end() :]]
-    ]  # fmt: skip
+        if (match := re.search(pattern, sentence))
+    ]
     if not options:
         for pattern, new in AFFIRMED:
-            plain = sentence[0].lower() + sentence[1:] if "^" in pattern else sentence
+            plain = sentence[0].lower() + sentence[1:] if pattern[0] == "^" else sentence
             changed, times = re.subn(pattern, new, plain, count=1)
             if times:
                 options.append(changed)
@@ -139,7 +164,9 @@ def number(sentence: str, report: str, rng: random.Random) -> str | None:
             new = rng.choice([c for c in COUNTS if c != old.lower()])
         elif spot.re is LEVEL:
             shift = rng.choice([-1, 1]) if int(spot[2]) > 2 else 1
-            new = f"{spot[1]}{int(spot[2]) + shift}{spot[3]}{spot[1] if spot[4] else ''}{int(spot[2]) + shift + 1}"
+            upper = int(spot[2]) + shift
+            letter = spot[1] if spot[4] else ""
+            new = f"{spot[1]}{upper}{spot[3]}{letter}{upper + 1}"
         else:
             factor = rng.choice([0.5, 2.0, 3.0, 1.4])
             value = float(old) * factor
@@ -163,7 +190,9 @@ def region_of(report: str) -> str:
 
 
 def _invented(report: str, rng: random.Random) -> str:
-    pool = [f for f, root in INVENTED[region_of(report)] if root not in report.lower()]
+    mark = f"{region_of(report)}: "
+    lines = [x.removeprefix(mark) for x in INVENTED.strip().split("\n") if x.startswith(mark)]
+    pool = [f for f, root in pairs("\n".join(lines)) if root not in report.lower()]
     return f"{rng.choice(ADJECTIVES)} {rng.choice(pool)}".strip()
 
 
@@ -175,14 +204,14 @@ def added(sentence: str, report: str, rng: random.Random) -> str | None:
 
 def invented(sentence: str, report: str, rng: random.Random) -> str | None:
     """A sentence of its own about such a finding."""
-    form = rng.choice(["There is a {}.", "{} is seen.", "{}.", "Findings are consistent with {}."])
+    form = rng.choice(["There is a {}.", "{} is seen.", "{}.", "Findings consistent with {}."])
     text = form.format(_invented(report, rng))
     return text[0].upper() + text[1:]
 
 
 def body_part(sentence: str, report: str, rng: random.Random) -> str | None:
     """One body part for another."""
-    found = [(a, b) for a, b in PARTS if re.search(rf"\b{a}\b", sentence, re.I)]
+    found = [(a, b) for a, b in pairs(PARTS) if re.search(rf"\b{a}\b", sentence, re.I)]
     if not found:
         return None
     old, new = rng.choice(found)
@@ -191,7 +220,7 @@ def body_part(sentence: str, report: str, rng: random.Random) -> str | None:
 
 def degree(sentence: str, report: str, rng: random.Random) -> str | None:
     """Mild for severe, old for acute."""
-    found = [(a, b) for a, b in DEGREES if re.search(rf"\b{a}\b", sentence, re.I)]
+    found = [(a, b) for a, b in pairs(DEGREES) if re.search(rf"\b{a}\b", sentence, re.I)]
     if not found:
         return None
     old, new = rng.choice(found)
