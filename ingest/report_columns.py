@@ -44,6 +44,8 @@ SECTIONS: Mapping[str, frozenset[str]] = {
 }
 """Of those that hold a section each, which are joined under these headings."""
 VALUES_SHOWN = 5
+NAMES_SHOWN, NAME_SHOWN = 30, 40
+"""How many, and how many characters of each."""
 KEY_SPELLINGS = frozenset[str]().union(*KEYS.values())
 TEXT_SPELLINGS = WHOLE.union(*SECTIONS.values())
 
@@ -212,4 +214,7 @@ def _ambiguous(key: str, file: str, role: str, candidates: Sequence[str]) -> Use
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
+    """Names, in part where they are many or long: a file without a header has texts there."""
+    shown = [name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}..." for name in names]
+    more = [f"{len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else []
+    return ", ".join([*shown[:NAMES_SHOWN], *more]) or "none"

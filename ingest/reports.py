@@ -8,6 +8,7 @@ table, or whose columns are not known, is a UserError. `decode` reads the bytes 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ REPORTS_KEY, LABELS_KEY = "ingest.reports", "ingest.labels"
 """Settings, as errors name them."""
 NOTHING = frozenset({"null", "nan", "none", "n/a", "na", "nil", "\\n"})
 """Whole cells by which databases and pandas say that there is nothing."""
+ROUNDED = re.compile(r"\d[.,]\d+E\+\d+")
+"""What spreadsheets make of long numbers."""
 LARGEST_TEXT = 1 << 24
 """Bytes of a text file that is one report."""
 
@@ -142,6 +145,9 @@ def _key(taken: Taken, cells: dict[str, str], pattern: str) -> tuple[Key, str]:
         for role in ("accession", "patient", "issuer")
     }
     study = _cell(cells.get(taken.study_uid, ""))
+    spoiled = next((cell for cell in (study, *said.values()) if ROUNDED.fullmatch(cell)), "")
+    if spoiled:
+        return Key(), f"{spoiled!r} is a rounded number: a spreadsheet has spoiled it"
     if study and pattern:
         found = report_files.key_in_pattern(study, pattern)
         return found, "" if any(found) else f"{study!r} does not match ingest.columns.pattern"
