@@ -79,7 +79,7 @@ def test_a_row_that_cannot_be_read_is_said_and_the_others_are_read(tmp_path: Pat
     file = tmp_path / "reports.csv"
     file.write_text(
         "StudyInstanceUID,report\n1.1,fine\n1.2,No bleed, but a mass.\n"
-        '1.3,"A "mass" there."\n,whose?\n\n1.5,fine too\nNULL,x\n'
+        '1.3,"A "mass" there."\n,whose?\n\n1.5,fine too\nNULL,x\n1.2E+12,x\n'
     )
     found = rows(file)
     assert [(row.line, bool(row.fault)) for row in found] == [
@@ -89,7 +89,9 @@ def test_a_row_that_cannot_be_read_is_said_and_the_others_are_read(tmp_path: Pat
         (5, True),
         (7, False),
         (8, True),
+        (9, True),
     ]
+    assert "spreadsheet" in found[6].fault
     assert "not 2 cells" in found[1].fault
     assert "quotes" in found[2].fault
     assert "StudyInstanceUID is empty" in found[3].fault
@@ -141,6 +143,14 @@ def test_what_is_no_table_is_refused(
     with pytest.raises(UserError, match=message) as error:
         rows(file)
     assert str(error.value).startswith(f"ingest.reports: {file}")
+
+
+def test_a_file_without_a_header_is_not_printed(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(f"1.2.3,{'A secret. ' * 50}\n" * 3)
+    with pytest.raises(UserError, match="known to hold reports") as error:
+        rows(file)
+    assert len(str(error.value)) < 400
 
 
 def test_missing_files_and_empty_folders(tmp_path: Path) -> None:
