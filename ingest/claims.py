@@ -57,6 +57,12 @@ FOLDED = {
     for a, b in zip("\u2010\u2011\u2012\u2013\u2014\u2212\u00d7\u2019\u201c\u201d*#_\u00ad\u200b",
                     ["-"] * 6 + ["x", "'", '"', '"', " ", " ", " ", "", ""], strict=True)
 }  # fmt: skip
+SPELLING = (
+    ("aem", "em"), ("oedem", "edem"), ("oesoph", "esoph"), ("tumour", "tumor"), ("rhoea", "rhea"),
+    ("caec", "cec"), ("goitre", "goiter"), ("centre", "center"), ("grey", "gray"),
+    ("lise", "lize"), ("nise", "nize"), ("rise", "rize"),
+)  # fmt: skip
+"""British to American, in any part of a word."""
 PREFIX = re.compile(
     r"\b(?:(non|extra|intra|peri|sub)[- ]|(post|pre|hyper|hypo|para|retro|inter|supra|infra|multi|"
     r"micro|un|anti|trans|circum|epi|endo)-)(?=[a-z]{3})"
@@ -116,6 +122,8 @@ def parsed(
 ) -> Statement:
     """One statement's tokens."""
     plain = " ".join(folded(text).split())
+    for british, american in SPELLING:
+        plain = plain.replace(british, american)
     plain = PREFIX.sub(r"\1\2", plain)
     for word, pattern, new in PHRASES:
         if word in plain:

@@ -86,9 +86,9 @@ def _vocabulary() -> dict[str, tuple[str, Kind]]:
 
     for line in terms.OPPOSITES.strip().splitlines():
         axis, _, values = line.partition(":")
-        name, _, others = values.partition("=")
-        for word in others.split(","):
-            found.setdefault(word.strip(), (f"{axis}:{name.strip()}", Kind.OPPOSITE))
+        value, _, same = values.partition("=")
+        for word in same.split(","):
+            found.setdefault(word.strip(), (f"{axis}:{value.strip()}", Kind.OPPOSITE))
     for word in terms.NORMAL.split():
         found.setdefault(word, ("normal", Kind.NORMAL))
     for name, others in _entries(terms.FINDINGS):

@@ -31,17 +31,14 @@ NEGATED = [
 """What denies, and what stands in its place when it is taken away."""
 FOUND = "enlarged|dilated|thickened|atrophic|narrowed|torn|ruptured|displaced|distended|calcified"
 VERB = "is|are|was|were|has|have|may|can|not|no|without"
+NOUNS = r"[a-z]+(?: [a-z,-]+)* (?:in|of|with)\b"
 AFFIRMED = [
     (r"\b[Tt]here (is|are) (?!no\b)(?:an? )?", r"there \1 no "),
     (r"\b(is|are|was|were) (?=(?:again |also )?(?:seen|present|noted|identified)\b)", r"\1 not "),
     (r"\bmeasures\b", "is not seen, measuring"),
     (r"\b(contain|show|demonstrate|involve|compresse?)s\b", r"does not \1"),
     (rf"\b(is|are) (?=(?:[a-z]+ly )?(?:{FOUND})\b)", r"\1 not "),
-    (
-        rf"^(?:an? |the )?(?![a-z]+ly )(?=[a-z]+(?: [a-z,-]+)* (?:in|of|with)\b)"
-        rf"(?!.*\b(?:{VERB})\b)",
-        "No evidence of ",
-    ),
+    (rf"^(?:an? |the )?(?![a-z]+ly )(?={NOUNS})(?!.*\b(?:{VERB})\b)", "No evidence of "),
 ]
 """What affirms, and what denies in its place; the last for sentences without a verb."""
 SIDES = {
