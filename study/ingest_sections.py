@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from study.cluster_sections import Cluster, Tls
-from study.llm_sections import Summarizer
+from study.llm_sections import Labeler, Summarizer
 from study.quantities import Age, Day, Fraction, Length, Positive, Size, size_bytes
 from study.section import Section
 
@@ -297,6 +297,8 @@ class Ingest(Section):
     summarizers: tuple[Summarizer, ...] = ()
     """Language models that turn reports into sentences, each a variant of its own beside `offline`.
     """
+    labelers: tuple[Labeler, ...] = ()
+    """Sets of labels that are made from the reports, beside those of `labels`."""
     without_report: Literal["keep", "reject"] = "keep"
     """What becomes of a study that has no report: kept (without sentences), or rejected as
     NO_REPORT."""
@@ -323,6 +325,14 @@ class Ingest(Section):
         if len(names) > len(set(names)):
             raise ValueError(f"two summarizers of one variant: {', '.join(sorted(names))}")
         return summarizers
+
+    @field_validator("labelers")
+    @classmethod
+    def _sets_differ(cls, labelers: tuple[Labeler, ...]) -> tuple[Labeler, ...]:
+        names = [labeler.label_set for labeler in labelers]
+        if len(names) > len(set(names)):
+            raise ValueError(f"two labelers of one label_set: {', '.join(sorted(names))}")
+        return labelers
 
     @field_validator("source", "reports", "labels", mode="before")
     @classmethod

@@ -117,3 +117,26 @@ class Summarizer(Llm):
         if variant == OFFLINE:
             raise ValueError(f"{OFFLINE} is the variant of the rule-based summariser")
         return variant
+
+
+class Labeler(Section):
+    """A set of labels, answered from the reports by language models, or by words where there are
+    none."""
+
+    label_set: Annotated[str, Field(min_length=1)]
+    """A bundled set (ct-rate, rad-chestct, cq500, rsna-ich, pub-brain-5), or the path of a file
+    like those."""
+    models: tuple[Llm, ...] = ()
+    """Models that are all asked; the majority decides, a tie is uncertain, and a failed one has no
+    vote. Empty: labels come from the rule-based sentences by the words of the set, without a
+    model."""
+    prompt: Annotated[str, Field(min_length=1)] = "labels"
+    """The bundled prompt, or the path of a file like it."""
+
+    @field_validator("models")
+    @classmethod
+    def _differ(cls, models: tuple[Llm, ...]) -> tuple[Llm, ...]:
+        names = [model.model for model in models]
+        if len(names) > len(set(names)):
+            raise ValueError(f"two models of one name: {', '.join(sorted(names))}")
+        return models

@@ -15,11 +15,12 @@ MAY_CHANGE = {
     "report_source",
     "several_reports",
     "summarizers",
+    "labelers",
     "columns",
     "max_unpacked",
     "speed",
 }
-"""Where things are, tables and sentences whose contents count themselves, and speed."""
+"""Where things are, tables, sentences and labels whose contents count themselves, and speed."""
 
 
 def of(**settings: object) -> str:

@@ -1,0 +1,257 @@
+"""Which labels a study may have, and what each one asks: label sets as versioned files.
+
+In: the name of a bundled set, or the path of a file like those in `ingest/label_sets`. Out: a
+frozen `LabelSet`. A set is data: names as the benchmark publishes them (they become columns of the
+dataset), a question for language models, and phrases for the route without a model (see
+`label_words`). docs/labels.md shows how to write one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from ingest.allowlist import is_label_name
+from study.errors import UserError
+from study.section import Section
+
+FOLDER = Path(__file__).with_name("label_sets")
+"""Where the sets that come with the project are."""
+KEY = "label_set"
+"""The setting that names a set, as errors call it."""
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Place = tuple[str | int, ...]
+
+
+class Answer(StrEnum):
+    """What a report says of a label."""
+
+    YES = "yes"
+    NO = "no"
+    UNCERTAIN = "uncertain"
+    ABSENT = "absent"
+    """Nothing: it is not mentioned."""
+
+
+VALUES = {Answer.YES: 1.0, Answer.NO: 0.0, Answer.UNCERTAIN: 0.5}
+"""Of a label in a dataset. Training takes 0.5 as it is; benchmarks set it aside."""
+
+
+class Label(Section):
+    """One label of a set."""
+
+    name: Words
+    """As it stands in the dataset and in the reference tables."""
+    question: Words
+    """What a language model is asked; the answer is yes, no or uncertain."""
+    words: tuple[Words, ...] = ()
+    """Phrases that name the finding: all words of one near each other in a sentence, in any order;
+    the last word is what must not be denied. `wall*`: any word that begins so; `a|b`: either."""
+    opposite: tuple[Words, ...] = ()
+    """Phrases that say that it is not there, as `heart size normal`."""
+    other: tuple[Words, ...] = ()
+    """Phrases that hold its words and mean something else, as `thyroid nodule`; their last words
+    count for nothing."""
+    includes: tuple[Words, ...] = ()
+    """Labels of the set of which each is a kind of this one: where one is there, so is this."""
+    normal: bool = False
+    """The label of a study without abnormality: it is judged by the whole report, not by words."""
+
+    @field_validator("name")
+    @classmethod
+    def _may_leave(cls, name: str) -> str:
+        if not is_label_name(name):
+            raise ValueError(
+                f"{name!r} cannot be the name of a label: a letter first, then letters, digits, "
+                "spaces and ()/.,+&:*%'-, no five digits in a row, at most 80 in all"
+            )
+        return name
+
+    @field_validator("words", "opposite", "other")
+    @classmethod
+    def _have_words(cls, phrases: tuple[str, ...]) -> tuple[str, ...]:
+        for phrase in phrases:
+            for word in phrase.split():
+                if not all(any(c.isalnum() for c in either) for either in word.split("|")):
+                    raise ValueError(f"phrase {phrase!r}: {word!r} holds no letter")
+        return phrases
+
+
+class LabelSet(Section):
+    """Labels that are asked about together."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,30}$")]
+    """Stands in the dataset's settings."""
+    version: Annotated[int, Field(ge=1, lt=10_000)]
+    """Raised with every change that may change an answer."""
+    source: Words
+    """Where names and definitions are from."""
+    absent: Literal["no", "unknown"] = "unknown"
+    """What a label is that a report does not mention: 0, as in the published benchmarks, or no
+    label at all."""
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)]
+
+    @field_validator("absent", mode="before")
+    @classmethod
+    def _no_is_a_word(cls, value: object) -> object:
+        return "no" if value is False else value  # YAML 1.1 reads a bare no as false
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> LabelSet:
+        names = self.names
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two labels have the name {twice!r}")
+        for label in self.labels:
+            unknown = next((name for name in label.includes if name not in names), None)
+            if unknown is not None:
+                raise ValueError(f"label {label.name!r} includes {unknown!r}, which is none of it")
+        for name in names:
+            if name in self._below(name):
+                raise ValueError(f"label {name!r} includes itself")
+        return self
+
+    def _below(self, name: str) -> set[str]:
+        """All that a label includes, directly or not."""
+        direct = {label.name: label.includes for label in self.labels}
+        found: set[str] = set()
+        todo = [*direct[name]]
+        while todo:
+            below = todo.pop()
+            if below not in found:
+                found.add(below)
+                todo += direct[below]
+        return found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}-{self.version}"
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that may shape a label."""
+        whole = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()
+
+    def with_included(self, answers: dict[str, Answer]) -> dict[str, Answer]:
+        """Answers that fit each other: a label is at least as sure as those that it includes, and
+        what is not mentioned is denied with what includes it."""
+        found = {name: self._raised(name, answers) for name in answers}
+        denied = {b for name in found if found[name] is Answer.NO for b in self._below(name)}
+        for name in denied:
+            if found.get(name) is Answer.ABSENT:
+                found[name] = Answer.NO
+        return found
+
+    def _raised(self, name: str, answers: dict[str, Answer]) -> Answer:
+        below = {answers[other] for other in self._below(name) if other in answers}
+        if Answer.YES in below:
+            return Answer.YES
+        if Answer.UNCERTAIN in below and answers[name] is not Answer.YES:
+            return Answer.UNCERTAIN
+        return answers[name]
+
+    def values(self, answers: dict[str, Answer]) -> dict[str, float]:
+        """Answers as the labels of a study: yes 1, no 0, uncertain 0.5. A label that is not
+        mentioned is left out, or 0 where `absent` says so. No answers at all, no labels."""
+        found = {}
+        for name, answer in answers.items():
+            if answer is Answer.ABSENT and self.absent == "no":
+                answer = Answer.NO
+            if answer is not Answer.ABSENT:
+                found[name] = VALUES[answer]
+        return found
+
+
+# ----------------------------------------------------------------------------------------- files
+
+
+def label_set_names() -> tuple[str, ...]:
+    """Sets that come with the project."""
+    return tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+
+
+@lru_cache(maxsize=64)
+def find_label_set(name: str) -> LabelSet:
+    """A bundled set by its name, or one of the user's own by its path. Raises UserError."""
+    if name in label_set_names():
+        return load_label_set(FOLDER / f"{name}.yaml")
+    own = Path(name).expanduser()
+    if own.is_file():
+        return load_label_set(own)
+    known = label_set_names()
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise UserError(
+        f"{KEY}: {name!r} is no label set{hint} (there are: {', '.join(known)}; or give the path "
+        "of a YAML file of your own)"
+    )
+
+
+def load_label_set(file: Path) -> LabelSet:
+    """Read and check one file. Raises UserError with file, line and key."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        written = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{KEY}: {file} cannot be read: {error}") from None
+    if not isinstance(written, dict):
+        raise UserError(f"{KEY}: {file}: a label set maps keys (name, version, labels) to values")
+    lines: dict[Place, int] = {}
+    for place, line in _lines(node, ()):
+        if place in lines:
+            raise UserError(f"{KEY}: {file}, line {line}: {_dotted(place)} is given twice")
+        lines[place] = line
+    try:
+        return LabelSet.model_validate(written)
+    except ValidationError as error:
+        explained = "\n".join(_explained(item, file, lines) for item in error.errors())
+        raise UserError(explained) from None
+
+
+def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
+    """Place and line (from 1) of every key and list item."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*place, str(key.value)), key.start_mark.line + 1
+            yield from _lines(value, (*place, str(key.value)))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*place, index), value.start_mark.line + 1
+            yield from _lines(value, (*place, index))
+
+
+def _explained(item: Any, file: Path, lines: dict[Place, int]) -> str:
+    place: Place = tuple(item["loc"])
+    known = [lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines]
+    where = f"{KEY}: {file}, line {known[0]}" if known else f"{KEY}: {file}"
+    if item["type"] == "extra_forbidden":
+        fields = list((LabelSet if len(place) == 1 else Label).model_fields)
+        close = difflib.get_close_matches(str(place[-1]), fields, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(fields)}"
+        return f"{where}: unknown key {_dotted(place)!r}{hint}"
+    if item["type"] == "missing":
+        return f"{where}: {_dotted(place)!r} is missing"
+    if item["type"] == "tuple_type":
+        return f"{where}: {_dotted(place)} must be a list (found {item['input']!r})"
+    what = [_dotted(place)] if place else []
+    return ": ".join([where, *what, item["msg"].removeprefix("Value error, ")])
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(str(part) for part in place)
