@@ -49,8 +49,8 @@ QUIETER = ("distributed.client", "tornado.application")
 
 
 def on_stderr(text: str) -> None:
-    """Warnings always; other facts where someone looks."""
-    if sys.stderr.isatty() or text.startswith("WARNING"):
+    """Warnings, and what the job waits for, always; other facts where someone looks."""
+    if sys.stderr.isatty() or text.startswith(("WARNING", "waiting", "no worker is left")):
         print(text, file=sys.stderr)
 
 

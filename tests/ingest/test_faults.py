@@ -191,6 +191,9 @@ def strike(run: Run, site: Site, fault: str, rng: random.Random) -> list[psutil.
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             gone += psutil.Process(victim).children(recursive=True)
             os.kill(victim, signal.SIGKILL)
+    for process in (run.process, site.scheduler, *site.nannies):
+        if process is not None and process.pid in victims:
+            process.wait()  # else it would look as if it were there
     return gone
 
 
