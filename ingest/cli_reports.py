@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingest import prepare, report_view, scrub
+from ingest import part_texts, report_view, scrub
 from ingest.cli_options import AsJson, ConfigFile, Name, Overrides, printable
 from ingest.report_join import JoinCounts, Outcome, RowStatus
 from ingest.report_view import StudyReport
@@ -68,13 +68,13 @@ def reports(
             table: {**found.as_json(), "listed": [row._asdict() for row in rows[table]]}
             for table, found in counts.items()
         }
-        if prepare.REPORTS in facts:
-            facts[prepare.REPORTS]["scrubbed"] = cut
+        if part_texts.REPORTS in facts:
+            facts[part_texts.REPORTS]["scrubbed"] = cut
         typer.echo(json.dumps(facts))
         return
     for table, found in counts.items():
         _print_counts(table, found)
-        if table == prepare.REPORTS and cut:
+        if table == part_texts.REPORTS and cut:
             typer.echo(scrub.in_words(cut))
         for row in rows[table]:
             typer.echo(printable(_line(row)))

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ingest import facts, partition, prepare, report_join, scrub, table, turn
+from ingest import facts, part_texts, partition, prepare, report_join, scrub, table, turn
 from ingest.assign import TEXT, texts
 from ingest.cluster import Workers
 from ingest.known_studies import Finder, Known
@@ -138,9 +138,9 @@ def _tables(settings: Ingest, *, only_tables: bool = False) -> Iterator[tuple[st
     if settings.reports:
         limits = limits_of(settings.speed)
         reports = reports_in(settings.reports, settings.columns, limits, only_tables=only_tables)
-        yield prepare.REPORTS, reports
+        yield part_texts.REPORTS, reports
     if settings.labels:
-        yield prepare.LABELS, labels_in(settings.labels, settings.columns)
+        yield part_texts.LABELS, labels_in(settings.labels, settings.columns)
 
 
 def _prepared(

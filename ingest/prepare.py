@@ -22,10 +22,9 @@ import pyarrow.parquet as pq
 from ingest import (
     facts,
     ledger,
+    part_texts,
     partition,
     plan,
-    report_join,
-    report_sr,
     runfolder,
     scrub,
     table,
@@ -33,25 +32,17 @@ from ingest import (
     turn,
 )
 from ingest.digest_pass import with_digests
-from ingest.place import place_of
-from ingest.report_join import (
-    Dealt,
-    JoinCounts,
-    Joined,
-    RowStatus,
-    labels_together,
-    texts_together,
-)
-from ingest.report_sr import SR_CLASSES
+from ingest.part_texts import LABELS, REPORTS, SCANLESS
+from ingest.report_join import JoinCounts, Joined
 from ingest.runfolder import HANDOVER, part_file
 from ingest.studies import Studies, group_studies
 from ingest.supervise import Limits, limits_of
 from study import private, pseudonyms
 from study.ingest_sections import Ingest
-from study.records import Instance, Reason
+from study.records import Instance
 
-IMAGES, REPORTS, LABELS = "instances", "reports", "labels"
-"""Folders of the hand-over."""
+IMAGES = "instances"
+"""Folder of the hand-over; those of reports and labels are in `part_texts`."""
 ORDER_FILE = "order.json"
 PLANNING = {
     "select",
@@ -65,10 +56,6 @@ PLANNING = {
 }
 """Settings of `ingest` on which the tables of a part depend."""
 IDENTITY, FACTS = b"identity", b"facts"
-TOGETHER = {REPORTS: texts_together, LABELS: labels_together}
-"""How several rows of one study become one."""
-SCANLESS = frozenset({Reason.NO_SCANS, Reason.PATIENT_MISMATCH})
-"""Why a study has no scans; it then needs no report."""
 
 
 @dataclass(frozen=True)
@@ -125,26 +112,15 @@ def prepare(part: int, run: Path, of_turn: str = turn.NOBODY) -> PartFacts:
     """Make the tables of a part, unless they are there. UserError where the job `of_turn` is
     over."""
     turn.refuse_if_over(run, of_turn)
-    handover = run / HANDOVER
-    images = partition.read(handover / IMAGES, part, table.SCHEMA)
+    images = partition.read(run / HANDOVER / IMAGES, part, table.SCHEMA)
     order = _order(run)
     studies = frozenset(images["study_uid"].unique().to_pylist()) - {""}
-    texts = {name: _joined(handover / name, part, studies, order) for name in TOGETHER}
+    texts = part_texts.of_tables(run, part, studies, order.settings.several_reports)
     identity = _identity(order.text, images, texts)
     found = None
     if order.settings.report_source != "facts":  # else two tables more would have to be there
         found = _as_before(run, part, identity, texts, order)
     return found or _make(run, part, images, texts, order, identity, of_turn)
-
-
-def _joined(folder: Path, part: int, studies: frozenset[str], order: Order) -> Joined:
-    """The rows of a part of the reports, or of the labels, joined."""
-    rows = report_join.from_table(partition.read(folder, part, report_join.DEALT))
-    return _join(rows, studies, order, folder.name)
-
-
-def _join(rows: Sequence[Dealt], studies: frozenset[str], order: Order, name: str) -> Joined:
-    return report_join.join(rows, studies, order.settings.several_reports, TOGETHER[name])
 
 
 def _order(run: Path) -> Order:
@@ -192,34 +168,13 @@ def _as_before(
         r["study_uid"]: r["sentences"] != "{}" for r in rows if r["reason"] not in SCANLESS
     }
     if order.settings.report_source == "sr":
-        file = part_file(run, REPORTS, part)
-        if not file.exists():
+        documents = part_texts.as_before(run, part)
+        if documents is None:
             return None
-        kept = report_join.outcomes_of(pq.read_table(file))
-        texts = {**texts, REPORTS: _without_missing(kept)}
-    counts = _write_outcomes(run, part, texts, with_scans)
+        texts = {**texts, REPORTS: documents}
+    counts = part_texts.write_outcomes(run, part, texts, with_scans)
     images = json.loads(known[FACTS])["images"]
     return _facts(part, studies, images, counts, is_new=False)
-
-
-def _without_missing(outcomes: Sequence[report_join.Outcome]) -> Joined:
-    """Documents as they were joined before, but for the studies without one."""
-    rows = [o for o in outcomes if o.status is not RowStatus.MISSING]
-    return Joined({o.study_uid: "" for o in rows if o.status is RowStatus.JOINED}, rows)
-
-
-def _write_outcomes(
-    run: Path, part: int, texts: Mapping[str, Joined], with_scans: Mapping[str, bool]
-) -> dict[str, JoinCounts]:
-    """Write what became of the rows of reports and labels. `with_scans`: the studies that have
-    scans, and whether they have sentences."""
-    found = {}
-    for name in (REPORTS, LABELS):
-        says = with_scans if name == REPORTS else dict.fromkeys(with_scans, True)
-        outcomes = report_join.with_missing(texts[name], says)
-        runfolder.write_part(run, name, part, report_join.outcomes_table(outcomes))
-        found[name] = report_join.counts(outcomes, len(with_scans))
-    return found
 
 
 def _facts(
@@ -258,8 +213,9 @@ def _make(
         instances = with_digests(rows_of_study, _here, order.limits)
         found = group_studies(instances, settings.select, settings.rules)
         rows += found.rows
-        for name, here in _made_of(instances, found, order).items():
-            texts[name].add(here)
+        made = part_texts.of_files(instances, found, settings, order.limits)
+        for name, joined in made.items():
+            texts[name].add(joined)
         tasks += _tasks(found, order, texts)
     turn.refuse_if_over(run, of_turn)
     if settings.report_source == "facts":
@@ -271,7 +227,7 @@ def _make(
         for task in tasks
         if str(task.reason or "") not in SCANLESS
     }
-    counts = _write_outcomes(run, part, texts, with_scans)
+    counts = part_texts.write_outcomes(run, part, texts, with_scans)
     rows.sort(key=lambda row: (row.path, row.frame))
     runfolder.write_part(run, "grouped", part, ledger.to_table(rows))
     known_by = {IDENTITY: identity.encode(), FACTS: json.dumps({"images": len(rows)}).encode()}
@@ -285,40 +241,6 @@ def _make(
         }
     )
     return _facts(part, studies, len(rows), counts, is_new=True)
-
-
-def _made_of(instances: Sequence[Instance], found: Studies, order: Order) -> dict[str, Joined]:
-    """Reports (and labels) that a study's own files hold, where the settings ask for them."""
-    studies = frozenset(found.groupings)
-    if order.settings.report_source == "sr":
-        return {REPORTS: _join(_documents(instances, order.limits), studies, order, REPORTS)}
-    if order.settings.report_source == "facts":
-        made = facts.rows_of(found.groupings)
-        values = made[0], {uid: json.dumps(labels) for uid, labels in made[1].items()}
-        return {
-            name: _join([Dealt(u, "", 0, u, v) for u, v in of.items()], studies, order, name)
-            for name, of in zip((REPORTS, LABELS), values, strict=True)
-        }
-    return {}
-
-
-def _documents(instances: Sequence[Instance], limits: Limits) -> list[Dealt]:
-    """The SR documents of a study, as rows, the older ones first."""
-    files = {i.path: i for i in instances if i.study_uid and i.sop_class_uid in SR_CLASSES}
-    places = [place_of(instance) for instance in files.values()]
-    found = report_sr.read_documents(places, limits) if places else []
-    read = sorted(zip(found, files.values(), strict=True), key=lambda d: (d[0].when, d[1].path))
-    replaced = {uid for document in found for uid in document.replaces}
-    rows = []
-    for document, instance in read:
-        row = Dealt(instance.study_uid, instance.path, 0, instance.study_uid, document.text)
-        if document.fault:
-            row = row._replace(status=RowStatus.BROKEN, reason=document.fault)
-        elif document.sop_uid in replaced:
-            why = "a later document replaces it"
-            row = row._replace(status=RowStatus.SUPERSEDED, reason=why)
-        rows.append(row)
-    return rows
 
 
 def _here(function: Callable[[Any], Any], items: list[Any]) -> Iterator[Any]:

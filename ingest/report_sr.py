@@ -38,6 +38,8 @@ NO_REPORTS = {
 """Codes of document titles (scheme DCM, PS3.16 annex D) that hold no words of a reader."""
 ASIDE = frozenset({"HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT", "INFERRED FROM"})
 """Relationships of items that qualify others (PS3.3 C.17.3.2.4)."""
+NO_FILE = (FileNotFoundError, PermissionError, IsADirectoryError)
+"""Of the system's errors those that a file has for itself; others are the disk's."""
 LARGEST_BYTES = 1 << 25
 LARGEST_DEPTH = 32
 
@@ -65,16 +67,19 @@ def _broken(_: Place, rejection: Rejection) -> Document:
 
 
 def read_document(place: Place) -> Document:
-    """The document in a file; whatever is wrong with it is said in it."""
+    """The document in a file; whatever is wrong with it is said in it. Raises OSError where the
+    disk fails."""
     try:
         if place.size() > LARGEST_BYTES:
             return Document(fault=f"more than {LARGEST_BYTES} bytes")
         with place.open() as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _document(pydicom.dcmread(stream, force=True))
-    except OSError as error:
+    except NO_FILE as error:
         return Document(fault=error.strerror or type(error).__name__)
     except Exception as error:  # pydicom raises what its input makes it raise
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         return Document(fault=f"{type(error).__name__}: {error}"[:200])
 
 

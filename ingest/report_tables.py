@@ -68,7 +68,7 @@ class Table(NamedTuple):
 def open_table(key: str, file: str, known: Callable[[Sequence[str]], int]) -> Table:
     """The table in a file. `known` counts the names that mean something, which tells separators
     apart. Raises UserError, also while records are read, for a file that is none."""
-    with _faults_named(key, file):
+    with faults_named(key, file):
         with Path(file).open("rb") as stream:
             start = stream.read(4)
         if start == b"PAR1":
@@ -84,7 +84,7 @@ def open_table(key: str, file: str, known: Callable[[Sequence[str]], int]) -> Ta
 
 
 @contextmanager
-def _faults_named(key: str, file: str) -> Iterator[None]:
+def faults_named(key: str, file: str) -> Iterator[None]:
     """Say which setting's file it is that cannot be read."""
     try:
         yield
@@ -173,7 +173,7 @@ def _separated_records(
     wanted: Sequence[str],
 ) -> Iterator[Record]:
     places = [names.index(name) for name in wanted]
-    with _faults_named(key, text.file), text.open() as stream:
+    with faults_named(key, text.file), text.open() as stream:
         if has_hint:
             stream.readline()
         reader = csv.reader(stream, delimiter=separator, strict=True)
@@ -208,7 +208,7 @@ def _separated_records(
 
 def _json_lines(key: str, file: str, text: _Text) -> Table:
     names: dict[str, None] = {}
-    with _faults_named(key, file), text.open() as stream:
+    with faults_named(key, file), text.open() as stream:
         for number, line in enumerate(stream):
             if number >= NAMES_FROM:
                 break
@@ -220,7 +220,7 @@ def _json_lines(key: str, file: str, text: _Text) -> Table:
 
 
 def _json_records(key: str, text: _Text, wanted: Sequence[str]) -> Iterator[Record]:
-    with _faults_named(key, text.file), text.open() as stream:
+    with faults_named(key, text.file), text.open() as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
@@ -251,7 +251,7 @@ def _parquet(key: str, file: str) -> Table:
 
 def _parquet_records(key: str, file: str, wanted: Sequence[str]) -> Iterator[Record]:
     number = 0
-    with _faults_named(key, file), pq.ParquetFile(file) as table:
+    with faults_named(key, file), pq.ParquetFile(file) as table:
         for batch in table.iter_batches(BATCH_ROWS, columns=list(wanted), use_threads=False):
             columns = [batch.column(name).to_pylist() for name in wanted]
             for cells in zip(*columns, strict=True):

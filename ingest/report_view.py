@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingest import offline, partition, prepare, report_join, scrub
+from ingest import offline, part_texts, partition, report_join, scrub
 from ingest.report_clean import plain
 from ingest.report_join import JoinCounts, Outcome, RowStatus
 from ingest.report_sections import Section, sections
@@ -32,7 +32,7 @@ from study.pseudonyms import PSEUDONYM_DIGITS
 
 KEY = re.compile(rf"[0-9a-f]{{{PSEUDONYM_DIGITS}}}")
 WORDS = re.compile(r"\w+")
-TABLES = (prepare.REPORTS, prepare.LABELS)
+TABLES = (part_texts.REPORTS, part_texts.LABELS)
 
 
 class LeftOut(NamedTuple):
@@ -85,7 +85,7 @@ def counts_in(run: Path) -> dict[str, JoinCounts]:
     found = {name: JoinCounts() for name in TABLES}
     for part in range(num_parts(run)):
         studies = pq.read_table(part_file(run, "studies", part), columns=["reason"])
-        scanless = pc.is_in(studies["reason"], pa.array(sorted(prepare.SCANLESS), pa.string()))
+        scanless = pc.is_in(studies["reason"], pa.array(sorted(part_texts.SCANLESS), pa.string()))
         with_scans = len(studies) - (pc.sum(scanless).as_py() or 0)
         for name in TABLES:
             outcomes = report_join.outcomes_of(pq.read_table(part_file(run, name, part)))
@@ -125,7 +125,7 @@ def report_of(run: Path, target: str) -> StudyReport:
         raise UserError(f"{target} is no study in {run}: give a StudyInstanceUID or a study key")
     study = rows[0]
     mine = [("study_uid", "=", study["study_uid"])]
-    table = pq.read_table(part_file(run, prepare.REPORTS, part), filters=mine)
+    table = pq.read_table(part_file(run, part_texts.REPORTS, part), filters=mine)
     text = study["report"]
     return StudyReport(
         key,

@@ -63,9 +63,13 @@ def reports_in(
         elif only_tables:
             continue
         elif source.kind == report_files.TEXT:
-            yield _text_row(source, columns)
+            with report_tables.faults_named(REPORTS_KEY, source.file):
+                row = _text_row(source, columns)
+            yield row
         elif source.kind == report_files.SR:
-            yield _sr_row(source, limits)
+            with report_tables.faults_named(REPORTS_KEY, source.file):
+                row = _sr_row(source, limits)
+            yield row
         else:
             yield Row(source.file, 0, Key(), fault="no table, text file or DICOM SR document")
 
@@ -215,7 +219,7 @@ def _text_row(source: Source, columns: Columns) -> Row:
         if Path(source.file).stat().st_size > LARGEST_TEXT:
             return Row(source.file, 0, of_study, fault=f"more than {LARGEST_TEXT} bytes")
         text = decode(Path(source.file).read_bytes())
-    except OSError as error:
+    except report_sr.NO_FILE as error:
         return Row(source.file, 0, of_study, fault=error.strerror or type(error).__name__)
     return Row(source.file, 0, of_study, text.strip())
 

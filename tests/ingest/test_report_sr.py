@@ -9,7 +9,7 @@ import pytest
 from dicom_files import save
 from sr_files import code, document, item, replacing
 
-from ingest import prepare, report_sr
+from ingest import part_texts, report_sr
 from ingest.header import read_header
 from ingest.place import Place
 from ingest.report_sr import read_document, read_documents
@@ -85,13 +85,24 @@ def test_broken_files_cost_themselves(tmp_path: Path) -> None:
     assert all(document.fault for document in found[2:])
 
 
+def test_a_disk_that_fails_costs_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = save([document(CONTENT)], tmp_path)[0]
+
+    def broken(_: Place) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Place, "open", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        read_document(Place(str(file)))
+
+
 def test_documents_of_a_study_as_rows(tmp_path: Path) -> None:
     first = document([item("Findings", "Old.")], ContentDate="20190101")
     second = document(CONTENT, PredecessorDocumentsSequence=replacing([first]))
     dose = document(CONTENT, code("Dose", "113701", "DCM"), ContentDate="20210101")
     files = save([second, dose, first], tmp_path)
     instances = [row for file in files for row in read_header(str(file))]
-    rows = prepare._documents(instances, USUAL_LIMITS)
+    rows = part_texts.documents(instances, USUAL_LIMITS)
     assert [(Path(r.file).name, r.value, r.status) for r in rows] == [
         ("0002.dcm", "Findings: Old.", "superseded"),
         ("0000.dcm", TEXT, ""),
