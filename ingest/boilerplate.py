@@ -8,6 +8,7 @@ than on the prior exam" is a finding, "comparison is made with the prior exam" i
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ingest.anatomy import names_anatomy
 from ingest.report_titles import is_exam
@@ -282,6 +283,19 @@ VERBLESS = re.compile(
     re.I,
 )
 """What was done, in a sentence without a verb."""
+_ALL = [
+    re.compile(pattern)
+    for group in (TECHNIQUE, LIMITATION, COMPARISON, HISTORY, COMMUNICATION, INSTRUCTION)
+    for pattern in group
+]
+_INDICATION = re.compile("|".join(INDICATION))
+VERBLESS = re.compile(
+    rf"^(?:the )?(?:\w+[ -]){{0,6}}{_IMAGES}\b(?: \S+){{0,25}} (?:with|without|using|after"
+    rf"|following)"
+    rf" (?:\S+ ){{0,6}}{_AGENT}\b.{{0,60}}$",
+    re.I,
+)
+"""What was done, in a sentence without a verb."""
 _WHOLE = re.compile(
     "|".join(
         f"(?:{pattern})"
@@ -315,6 +329,7 @@ NEGATION_OR_STATE = re.compile(
 )
 
 
+@lru_cache(maxsize=1 << 14)
 def is_boilerplate(sentence: str, is_titled: bool = True) -> bool:
     """Whether a sentence says nothing of what the images show. `is_titled`: it stands under a title
     of findings."""
@@ -322,13 +337,14 @@ def is_boilerplate(sentence: str, is_titled: bool = True) -> bool:
         return False
     text = sentence.strip().rstrip(".!").lower()
     return (
-        bool(_WHOLE.search(text))
+        any(pattern.search(text) for pattern in _ALL)
         or is_exam(text)
         or (is_verbless(text) and not STATE.search(text) and bool(VERBLESS.search(text)))
         or (not is_titled and bool(_INDICATION.search(text)))
     )
 
 
+@lru_cache(maxsize=1 << 14)
 def without_communication(sentence: str) -> str:
     """A sentence without whom its finding was told at its end."""
     if len(sentence) > LOOKED_AT:

@@ -88,6 +88,8 @@ class _Reader:
     """Open entries: (indent, kind of mark, item)."""
     lines: list[str] = field(default_factory=list)
     listed: bool = False
+    number: int = 0
+    """Of the mark before the lines."""
     filled: bool = False
     """Something stands under the label already."""
 
@@ -108,6 +110,7 @@ def items(lines: Sequence[str]) -> list[Item]:
             _flush(reader)
             indent, kind, length, number = mark
             _enter(reader, indent, kind)
+            reader.number = number if kind == "number" else 0
             line = line[length:]
         elif reader.above and not reader.lines and not reader.listed:
             reader.above.clear()
@@ -251,13 +254,13 @@ def _enter(reader: _Reader, indent: int, kind: str) -> None:
 def _flush(reader: _Reader) -> None:
     """The lines so far are an item."""
     text = joined(reader.lines)
-    reader.lines = []
+    reader.lines, number_before = [], reader.number
     if not text:
         return
-    follows, reader.filled = reader.filled, True
+    follows, reader.filled, reader.number = reader.filled, True, 0
     entry = reader.above[-1][2] if reader.listed and reader.above else None
     parents = entry.parents if entry else ()
-    for number, part in enumerate(_numbered(text)):
+    for number, part in enumerate(_numbered(text, number_before)):
         if entry and number == 0 and not entry.text:
             entry.text, entry.label, entry.follows = part, reader.label, follows
             reader.items.append(entry)
@@ -283,14 +286,13 @@ def joined(lines: Sequence[str]) -> str:
     return "".join(pieces)
 
 
-def _numbered(text: str) -> Iterator[str]:
-    """Entries of a list within a line: "1. Mass. 2. Edema." Numbers must count up from 1."""
-    start, expected = 0, 1
+def _numbered(text: str, number: int) -> Iterator[str]:
+    """Entries of a list within a line: "1. Mass. 2. Edema." Numbers must count up, from 1 or from
+    that of the mark before the text."""
+    start, expected = 0, number + 1
     first = NUMBER.match(text)
-    if first and int(first[2]) == 1:
+    if first and int(first[2]) == expected == 1:
         start, expected = first.end(), 2
-    elif not first and not re.match(r"[^.]{0,80}[.:] 1[.)] ?\S", text):
-        expected = 2 if re.search(r"\s\(?2[.)] ?[A-Z]", text[:400]) else 1
     for mark in INLINE_NUMBER.finditer(text, start):
         value = int(mark[1]) if mark[1] else ord(mark[0][0]) - 0x245F
         before, after = text[start : mark.start()].rstrip(), text[mark.end() : mark.end() + 1]

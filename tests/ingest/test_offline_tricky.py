@@ -1,4 +1,4 @@
-"""The rule-based sentences of the tricky reports, against every expectation that comes with them."""
+"""Rule-based sentences of the tricky reports, against every expectation that comes with them."""
 
 from __future__ import annotations
 
