@@ -16,6 +16,7 @@ trache trachea; esophag esophagus; duoden duodenum; disc disc; vertebr spine
 """What a Greek or Latin word begins with, and the body part that it speaks of."""
 
 IMPLIED = """
+vessel: flow, aneurysm, thrombus, embolus, atherosclerosis
 lung: pulmonarylobe, consolidation, pneumonia, emphysema, atelectasis, bronchiectasis
 lung: honeycombing, lingula, groundglass
 liver: hepatocellular, cirrhosis, hepatitis

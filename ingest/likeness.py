@@ -122,6 +122,8 @@ def agreement(said: Token, other: Token) -> float:
         if said.kind is other.kind:
             return 1.0 if said.denied == other.denied else -1.0
         normal, finding = (said, other) if said.kind is Kind.NORMAL else (other, said)
+        if said.denied and said.kind is Kind.NORMAL and not finding.denied:
+            return NORMAL_DENIES
         return NORMAL_DENIES if finding.denied and not normal.denied else 0.0
     if said.concept == other.concept:
         return 1.0 if said.denied == other.denied else -1.0

@@ -48,6 +48,10 @@ DATE = re.compile(
 LEVEL = re.compile(r"\b([ctls])\s?(\d{1,2})(?:\s*[-/]\s*([ctls])?\s?(\d{1,2}))?\b(?!\s?(?:mm|cm))")
 COUNT = re.compile(rf"\b(?:{'|'.join(sorted(COUNTS, key=len, reverse=True))})\b")
 ORDINAL = re.compile(rf"\b(?:(\d{{1,2}})(?:st|nd|rd|th)|({'|'.join(ORDINALS)}))\b")
+VERTEBRA = re.compile(
+    rf"\b(?:(\d{{1,2}})(?:st|nd|rd|th)|({'|'.join(ORDINALS)})) (cervical|thoracic|lumbar|sacral)"
+    r"(?= vertebra| nerve| root| level)"
+)
 ROMAN_GRADE = re.compile(
     rf"\b({GRADED})s?([\s-]*(?:type|class|category|grade|level)?[\s-]*)"
     rf"(i{{1,3}}|iv|vi{{0,3}}|ix|xi{{0,2}}|x)([a-c]?)\b"
@@ -84,6 +88,7 @@ def marked(text: str) -> str:
     text = LETTER_GRADE.sub(lambda m: f"{m[1]} #n:{m[2]} ", text)
     text = COUNT.sub(lambda m: str(COUNTS[m[0]]), text)
     text = re.sub(r"\b(?:a|another) second\b", "another", text)
+    text = VERTEBRA.sub(_vertebra, text)
     text = ORDINAL.sub(lambda m: f" #ord:o{m[1] or ORDINALS[m[2]]} ", text)
     text = re.sub(rf"\bone(?=[\s-](?:{UNIT})\b)", "1", text)
     text = LEVEL.sub(_level, text)
@@ -93,6 +98,11 @@ def marked(text: str) -> str:
 
 def _degree(match: re.Match[str]) -> str:
     return f"grade #n:{ORDINALS[match[1]]} "
+
+
+def _vertebra(match: re.Match[str]) -> str:
+    number = match[1] or ORDINALS[match[2]]
+    return f" #level:{match[3][0]}{number} "
 
 
 def _level(match: re.Match[str]) -> str:

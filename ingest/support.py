@@ -53,10 +53,19 @@ REACH = 6
 """Words within which a body part and a finding of a sentence belong together."""
 GENERIC = words("lesion enlarged mass process injury")
 """Findings so general that a paraphrase may name any other so."""
+SOFT = words(
+    """
+    compression obstruction defect osteophyte degeneration narrowing shift infiltration
+    inflammation swelling deformity scar thickening injury disruption hypertrophy resection
+    """
+)
+"""Findings that describe more than they diagnose: a paraphrase may choose its own."""
+WELL_COVERED = 0.65
+"""Share of a sentence that the report must have where it does not have such a finding."""
 REGIONS = words(
     """
     head brain hemisphere spine neck chest abdomen pelvis bone lung bowel skull cervical
-    thoracic lumbar artery vein node softtissue muscle
+    thoracic lumbar artery vein node softtissue muscle vessel
     """
 )
 """Body parts so wide that a report is about them as a whole."""
@@ -83,8 +92,8 @@ def problem(sentence: Statement, near: list[Statement], known: set[str]) -> Prob
     )
 
 
-def _words(sentence: Statement, near: list[Statement]) -> Problem | None:
-    """Enough of what the sentence says is in the statements that are like it."""
+def _covered(sentence: Statement, near: list[Statement]) -> tuple[float, list[str]]:
+    """Share of what the sentence says that is in the statements most like it, and what is not."""
     total = covered = 0.0
     missing = []
     for token in sentence.tokens:
@@ -95,7 +104,13 @@ def _words(sentence: Statement, near: list[Statement]) -> Problem | None:
             covered += WEIGHT[token.kind]
         else:
             missing.append(token.written)
-    if covered < MIN_COVERED * total:
+    return (covered / total if total else 1.0), missing
+
+
+def _words(sentence: Statement, near: list[Statement]) -> Problem | None:
+    """Enough of what the sentence says is in the statements that are like it."""
+    covered, missing = _covered(sentence, near)
+    if covered < MIN_COVERED:
         return Unsupported.WORDS, f"not in the report: {' '.join(missing)}"
     return None
 
@@ -173,6 +188,8 @@ def _findings(sentence: Statement, near: list[Statement]) -> Problem | None:
             said = "denied" if token.denied else "stated"
             return Unsupported.NEGATION, f"{token.written}: {said} by the sentence alone"
         if same == 0.0 and token.concept not in GENERIC:
+            if token.concept in SOFT and _covered(sentence, near)[0] >= WELL_COVERED:
+                continue
             return Unsupported.WORDS, f"not in the report: {token.written}"
     return None
 
@@ -203,7 +220,7 @@ def _denials(sentence: Statement, near: list[Statement]) -> Problem | None:
 
 def _parts(sentence: Statement, near: list[Statement], known: set[str]) -> Problem | None:
     """Every body part stands with what is said of it, and every finding with its part."""
-    claims = [t for t in sentence.tokens if t.kind in CLAIMS]
+    claims = [t for t in sentence.tokens if t.kind in CLAIMS and any(_says(t, s) for s in near)]
     others = [t for t in sentence.tokens if t.kind in (Kind.MEASURE, Kind.LEVEL, Kind.WORD)]
     parts = [t for t in sentence.tokens if t.kind is Kind.PART]
     own = {t.concept for t in parts}

@@ -1,7 +1,7 @@
 """The vocabulary by which two wordings of one finding are told to be the same.
 
 In: nothing. Out: tables, in words; `vocabulary` reads them with stems, so that plurals and
-adjectives of what is here need no line of their own. A line `a: b, c` says that b and c mean a;
+adjectives of what is here need no line of their own. A line `a: b, c` says that b and c mean a
 `a < b` says that every a is a b. Body parts are in `body_parts`. Written for this project from the
 usual terms of CT and MR reports.
 """
@@ -9,6 +9,9 @@ usual terms of CT and MR reports.
 from __future__ import annotations
 
 REWRITTEN = """
+surgically absent = resection; surgically removed = resection; been removed = resection
+been resected = resection; compression deformity = compression fracture
+wedge deformity = compression fracture; vertebral collapse = compression fracture
 sdh = subdural hemorrhage; edh = epidural hemorrhage; sah = subarachnoid hemorrhage
 ich = intracranial hemorrhage; ivh = intraventricular hemorrhage; extradural = epidural
 microbleed = micro hemorrhage; microhemorrhage = micro hemorrhage; haemorrhage = hemorrhage
@@ -110,9 +113,9 @@ basal pleural = lungbase lung pleura; tongue base = tonguebase; base of the tong
 skull base = skullbase; base of the skull = skullbase; soft tissue = softtissue
 abdominal wall = abdominalwall; gallbladder wall = gallbladder wall; supra = above
 umbilicus = umbilical; groin = inguinal; status post = post; s p = post
-prior cholecystectomy = post cholecystectomy; surgically absent gallbladder = cholecystectomy
-gallbladder surgically absent = cholecystectomy
-gallbladder is surgically absent = cholecystectomy; gallbladder has been removed = cholecystectomy
+
+
+
 low attenuation = hypodense; low density = hypodense; decreased attenuation = hypodense
 decreased density = hypodense; reduced attenuation = hypodense; lucency = hypodense
 attenuation decreased = hypodense; decreased in attenuation = hypodense
@@ -135,7 +138,7 @@ ischemia: ischaemia, ischemic, ischaemic
 mass: tumor, neoplasm, neoplastic
 cancer: carcinoma, malignancy, malignant, adenocarcinoma
 lesion: observation, focus, foci
-process: disease, pathology, complication, abnormality
+process: disease, pathology, complication
 disruption: disrupted, discontinuous, discontinuity, broken, interrupted
 defect: loss
 cavitation: cavitary, cavity, cavitating
@@ -182,7 +185,7 @@ demyelination: demyelinating
 osteopenia: osteopenic, demineralization
 osteoporosis: osteoporotic
 spondylolisthesis: slippage, anterolisthesis, listhesis, retrolisthesis
-compression: compressing, compressed, compresses, impingement, impinges, impinging, compressive
+compression: masseffect, compressing, compressed, compresses, impingement, impinges, impinging, compressive
 deformity: deformed
 dislocation: dislocated
 subluxation: subluxed, subluxated
@@ -199,6 +202,9 @@ invasion: invading, invades, invasive
 infiltration: infiltrating, infiltrative
 leak: leakage, extravasation
 hypertrophy: hypertrophic
+resection: resected
+lordosis: lordotic
+kyphosis: kyphotic
 injury: injured, trauma, traumatic
 """
 BARE_FINDINGS = """
@@ -209,7 +215,7 @@ hemangioma fistula perforation volvulus intussusception ileus impaction mucocele
 empyema dermoid lipid schwannoma meningioma angiomyolipoma endometrioma phlebolith vacuum
 desiccation spasm hyperemia hyperplasia dysplasia agenesis effacement restricted pneumonia ascites
 lipohemarthrosis teratoma lymphoma leukemia myeloma sarcoma melanoma chiari syrinx tonsillar
-hyperdense hypodense hyperintense hypointense groundglass masseffect pneumoperitoneum erosion
+hyperdense hypodense hyperintense hypointense groundglass pneumoperitoneum erosion
 lytic blastic osteoblastic osteolytic destructive infiltrate fracture hemothorax goiter
 """
 """Findings that have no other name here."""
@@ -225,7 +231,7 @@ metastasis < lesion; cancer < mass; cancer < lesion; glioma < mass; glioma < les
 adenoma < lesion; adenoma < nodule; abscess < collection; abscess < infection
 pneumonia < infection; infection < inflammation; diverticulitis < inflammation
 appendicitis < inflammation; pancreatitis < inflammation; cholecystitis < inflammation
-infarct < ischemia; infarct < lesion; aneurysm < enlarged; hydronephrosis < enlarged
+infarct < ischemia; infarct < restricted; infarct < lesion; aneurysm < enlarged; hydronephrosis < enlarged
 hydroureter < enlarged; hydrocephalus < enlarged; goiter < enlarged; protrusion < hernia
 extrusion < hernia; hernia < bulge; protrusion < bulge; extrusion < bulge
 subluxation < malalignment; dislocation < malalignment; spondylolisthesis < malalignment
@@ -277,7 +283,7 @@ NORMAL = """
 normal normally unremarkable intact clear patent preserved maintained satisfactory open aerated
 pneumatized physiologic
 """
-ABNORMAL = "abnormal pathologic pathological"
+ABNORMAL = "abnormal abnormality abnormalities pathologic pathological"
 
 FILLER = """
 a an the of in on at to from for by with within into and or is are was were be been being has have

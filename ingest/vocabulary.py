@@ -124,7 +124,9 @@ def _kinds_of() -> dict[str, frozenset[str]]:
     direct: dict[str, set[str]] = {}
     for entry in re.split(r"[;\n]", terms.KINDS_OF.strip()):
         name, _, outer = entry.partition("<")
-        direct.setdefault(name.strip(), set()).add(outer.strip())
+        known = meaning(name.strip())
+        if known:
+            direct.setdefault(known[0], set()).add(outer.strip())
 
     def upwards(name: str, seen: frozenset[str]) -> set[str]:
         return {
@@ -175,10 +177,11 @@ def implied(concept: str) -> frozenset[str]:
     return frozenset(found - {concept})
 
 
+COMBINED = ("post", "micro", "macro", "multi", "peri", "intra", "extra", "sub", "bi", "re")
+"""What a finding may begin with and stay one."""
 AROUND = re.compile(r"(?:peri|para|sub|intra|extra|retro|supra|infra|pre|juxta|inter|trans|endo)")
 VOCABULARY = _vocabulary()
 CONTAINERS = _containers()
-KINDS = _kinds_of()
 REWRITING = _rewriting()
 FILLER = words(terms.FILLER)
 FINDING_ENDING = re.compile(terms.FINDING_ENDING)
@@ -196,6 +199,10 @@ def meaning(word: str) -> tuple[str, Kind] | None:
     known = VOCABULARY.get(stem(word))
     if known and known[1] is not Kind.OPPOSITE:
         return known
+    for prefix in COMBINED:
+        inner = VOCABULARY.get(stem(word.removeprefix(prefix))) if word.startswith(prefix) else None
+        if inner and inner[1] is Kind.FINDING:
+            return inner
     if len(word) > 5 and FINDING_ENDING.search(noun(word)):
         return stem(word), Kind.FINDING
     return stem(word), Kind.WORD
@@ -203,6 +210,14 @@ def meaning(word: str) -> tuple[str, Kind] | None:
 
 ROOTS = [tuple(pair.split()) for pair in re.split(r"[;\n]", body_parts.ROOTS.strip())]
 IMPLIED = _implying()
+KINDS = _kinds_of()
+
+
+def _removed(word: str) -> str:
+    """The organ that an operation named in Greek takes out."""
+    if not word.endswith(("ectomy", "ectomies")):
+        return ""
+    return next((part for root, part in ROOTS if word.startswith(root)), "")
 
 
 def rewritten(said: list[str]) -> list[str]:
@@ -212,8 +227,11 @@ def rewritten(said: list[str]) -> list[str]:
     out: list[str] = []
     at = 0
     while at < len(said):
-        if said[at].endswith(("ectomy", "ectomies")):
-            out.append("resection")
+        organ = _removed(said[at])
+        if organ:
+            out.extend(("resection", organ))
+            at += 1
+            continue
         for phrase, new in REWRITING.get(stems[at], ()):
             if tuple(stems[at : at + len(phrase)]) == phrase:
                 out.extend(new)
