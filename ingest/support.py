@@ -82,9 +82,9 @@ def problem(sentence: Statement, near: list[Statement], known: set[str]) -> Prob
     if not sentence.tokens:
         return Unsupported.WORDS, "nothing that a report could support"
     return (
-        _words(sentence, near)
-        or _measures(sentence, near)
+        _measures(sentence, near)
         or _levels(sentence, near)
+        or _words(sentence, near)
         or _findings(sentence, near)
         or _denials(sentence, near)
         or _parts(sentence, near, known)

@@ -185,7 +185,8 @@ demyelination: demyelinating
 osteopenia: osteopenic, demineralization
 osteoporosis: osteoporotic
 spondylolisthesis: slippage, anterolisthesis, listhesis, retrolisthesis
-compression: masseffect, compressing, compressed, compresses, impingement, impinges, impinging, compressive
+compression: masseffect, compressing, compressed, compresses
+compression: impingement, impinges, impinging, compressive
 deformity: deformed
 dislocation: dislocated
 subluxation: subluxed, subluxated
@@ -231,9 +232,10 @@ metastasis < lesion; cancer < mass; cancer < lesion; glioma < mass; glioma < les
 adenoma < lesion; adenoma < nodule; abscess < collection; abscess < infection
 pneumonia < infection; infection < inflammation; diverticulitis < inflammation
 appendicitis < inflammation; pancreatitis < inflammation; cholecystitis < inflammation
-infarct < ischemia; infarct < restricted; infarct < lesion; aneurysm < enlarged; hydronephrosis < enlarged
+infarct < ischemia; infarct < restricted
+infarct < lesion; aneurysm < enlarged; hydronephrosis < enlarged
 hydroureter < enlarged; hydrocephalus < enlarged; goiter < enlarged; protrusion < hernia
-extrusion < hernia; hernia < bulge; protrusion < bulge; extrusion < bulge
+extrusion < hernia; protrusion < bulge; extrusion < bulge
 subluxation < malalignment; dislocation < malalignment; spondylolisthesis < malalignment
 thrombus < occlusion; embolus < thrombus; occlusion < narrowing; collection < effusion
 abscess < effusion; fracture < lesion; hypodense < lesion; hyperdense < lesion
