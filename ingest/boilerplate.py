@@ -64,6 +64,7 @@ TECHNIQUE = (
     rf"\b(?:received|(?:was|were) given|drank|ingested)\b.{{0,40}}\b{_AGENT}\b",
     r"\b(?:was|were) administered\b",
     r"\bimages? (?:was|were) (?:\w+ )?(?:reviewed|viewed|interpreted|examined)\b",
+    r"\bpremedicated\b|\bno immediate complications?\b",
     (
         r"\binformed consent\b|\btolerated the (?:procedure|exam\w*|study)\b"
         r"|\bpatient was (?:scanned|imaged|positioned|placed)\b"
@@ -130,6 +131,7 @@ COMPARISON = (
         rf"^(?:in )?compar(?:ed|ison) (?:to|with)(?: the)?(?: [^\s,]+){{0,8}} {_STUDY}(?: "
         rf"[^\s,]+){{0,6}}$"
     ),
+    r"^no comparisons?$|^unless otherwise (?:specified|stated|noted)\b",
     rf"^comparison {_STUDY}\b[^,]{{0,40}}$",
     rf"\bprior {_STUDY} (?:is |are |was |were )?(?:un|not )available\b",
     rf"^(?:none|none available|no priors?|not available|n/a|{_STUDY} (?:dated|from|of) \S+)\.?$",
@@ -203,6 +205,10 @@ COMMUNICATION = (
         r"|findings|study|resident|interpretation|above|dr|team|with)\b"
     ),
     r"^i,? .{0,60}\bha(?:ve|s) (?:personally |independently )?(?:reviewed|examined)\b",
+    (
+        r"\b(?:preliminary|wet) (?:report|read(?:ing)?|interpretation)\b.{0,60}\b(?:was|were"
+        r"|provided|given)\b"
+    ),
     r"\bteaching physician\b|\battending (?:radiologist|physician|review|addendum|note)\b",
     r"\bpending (?:\w+ )?(?:review|approval|read|verification|signature)\b",
     (
@@ -283,6 +289,26 @@ VERBLESS = re.compile(
     re.I,
 )
 """What was done, in a sentence without a verb."""
+_MADE_OF = [re.compile(pattern) for group in (TECHNIQUE, COMPARISON) for pattern in group]
+_OTHER = [
+    re.compile(pattern)
+    for group in (LIMITATION, HISTORY, COMMUNICATION, INSTRUCTION)
+    for pattern in group
+]
+CHANGE = re.compile(
+    r"\b(?:unchanged|stable|larger|smaller|grown|(?:in|de)creased|enlarged|resolved"
+    r"|progress(?:ed|ion)"
+    r"|no (?:significant|interval|definite|new|evidence|acute)|has changed|new)\b"
+)
+"""What a comparison found: how it was made may stand in the same sentence."""
+_INDICATION = re.compile("|".join(INDICATION))
+VERBLESS = re.compile(
+    rf"^(?:the )?(?:\w+[ -]){{0,6}}{_IMAGES}\b(?: \S+){{0,25}} (?:with|without|using|after"
+    rf"|following)"
+    rf" (?:\S+ ){{0,6}}{_AGENT}\b.{{0,60}}$",
+    re.I,
+)
+"""What was done, in a sentence without a verb."""
 _ALL = [
     re.compile(pattern)
     for group in (TECHNIQUE, LIMITATION, COMPARISON, HISTORY, COMMUNICATION, INSTRUCTION)
@@ -320,6 +346,14 @@ STATEMENT = re.compile(
 )
 """A verb: the sentence stands by itself."""
 STATE = re.compile(r"\b(?:no|not|normal|unremarkable|negative|stable|unchanged|evidence)\b", re.I)
+OF_ORGAN = re.compile(
+    r"\b(?:is|are|was|were|appears?|remains?) (?:\w+ ){0,3}(?:normal|maintained|intact|clear|patent"
+    r"|unremarkable|preserved|within|seen|noted|identified|present|enlarged|dilated|stable"
+    r"|unchanged"
+    r"|degenerat\w*|mildly|moderately|severely|atrophic|prominent|visuali[sz]ed|open|aligned"
+    r"|evident)\b",
+    re.I,
+)
 NEGATION_OR_STATE = re.compile(
     r"^(?:no\b|there (?:is|are|was|were|has|have)\b|normal\b|unremarkable|stable\b|unchanged|mild"
     r"|moderate|severe|small|large|multiple|few|several|scattered|diffuse|bilateral|left|right"
@@ -337,7 +371,8 @@ def is_boilerplate(sentence: str, is_titled: bool = True) -> bool:
         return False
     text = sentence.strip().rstrip(".!").lower()
     return (
-        any(pattern.search(text) for pattern in _ALL)
+        any(pattern.search(text) for pattern in _OTHER)
+        or (any(pattern.search(text) for pattern in _MADE_OF) and not CHANGE.search(text))
         or is_exam(text)
         or (is_verbless(text) and not STATE.search(text) and bool(VERBLESS.search(text)))
         or (not is_titled and bool(_INDICATION.search(text)))
@@ -363,8 +398,9 @@ def is_verbless(sentence: str) -> bool:
 def is_statement(sentence: str) -> bool:
     """Whether words that stand where no finding is expected are one: they say of anatomy that it is
     or has something."""
-    return bool(
-        NEGATION_OR_STATE.match(sentence)
-        and names_anatomy(sentence)
-        and (not is_verbless(sentence) or sentence[:3].lower() == "no ")
-    )
+    if not names_anatomy(sentence):
+        return False
+    if OF_ORGAN.search(sentence[:LOOKED_AT]):
+        return True
+    begins = bool(NEGATION_OR_STATE.match(sentence))
+    return begins and (not is_verbless(sentence) or sentence[:3].lower() == "no ")

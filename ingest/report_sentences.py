@@ -116,7 +116,7 @@ def _goes_on(paragraph: str, start: int, end: re.Match[str]) -> bool:
         return False if len(word) > 1 else _is_initial(word, before) and first.lower() in {"a", "i"}
     if _is_initial(word, before):
         return True
-    return word in {"no", "li", "re", "bds", "lt", "rt", "abb"}
+    return word in {"no", "li", "re", "bds", "lt", "rt", "abb"} and len(first) > 1
 
 
 def _is_initial(word: str, before: str) -> bool:

@@ -90,6 +90,44 @@ Adequate opacification of the pulmonary arteries was obtained.
 Bolus timing was adequate, no embolus is seen.
 Scattered calcifications are noted throughout the section.
 Emergent surgical consultation is recommended.
+When compared to the CT which was performed on 1/2/2020, the mass has grown and is larger.
+Comparison is made with the prior study and there is no significant change.
+Compared to the CT scan obtained on [DATE], the mass has enlarged.
+Alignment is normal.
+The lungs were imaged in part; a nodule is seen in the left lower lobe.
+CTO is within normal limits.
+Calibration of mediastinal major vascular structures is natural.
+When examined in the lung parenchyma window; no mass was detected.
+No pathological contrast material uptake was detected.
+Sections passing through the upper abdomen are normal.
+The examination shows no evidence of pulmonary embolism.
+The study is negative for pulmonary embolism.
+The study is positive for left lower lobe embolus.
+The exam demonstrates a large mass.
+Examination of the chest reveals bilateral nodules.
+MRA shows a 4 mm aneurysm.
+CTA demonstrates no stenosis.
+The MRI is unremarkable.
+This is a normal MRI of the cervical spine.
+The contrast bolus in the pulmonary arteries is adequate without filling defect.
+A right IJ catheter terminates in the SVC.
+Contrast was seen to reflux into the IVC.
+Oral contrast has reached the colon without obstruction.
+Dose-dependent changes of radiation fibrosis are seen.
+The patient has undergone right pneumonectomy.
+The patient is status post laminectomy at L4-5.
+The patient is intubated.
+Patient is S/P CABG.
+The patient has had prior cholecystectomy.
+There has been interval resolution of the effusion.
+Reconstruction plate and screws are seen in the mandible.
+Left hip arthroplasty obscures portions of the pelvis.
+Images 45 and 46 show a nodule.
+Series 3 image 45 shows a 4 mm nodule.
+Recommend correlation with PSA.
+Suggest follow-up with PET.
+Follow up per Fleischner criteria.
+See series 4 image 22 for the 5 mm nodule.
 """.strip().split("\n")
 BOILERPLATE = """
 Multiplanar sequences were obtained.
@@ -172,6 +210,42 @@ Pre and post-contrast images were acquired.
 Exam was performed on a 1.5 Tesla magnet.
 Study performed without contrast.
 CT was performed.
+1.5 mm section thickness non-contrast images were taken in the axial plane.
+Non-contrast sections with a thickness of 1.5 mm were taken in the axial plane.
+Thin section images were obtained in the axial plane before contrast medium.
+Sagittal T1, axial T2, FLAIR and diffusion.
+Axial T1, T2, FLAIR, and diffusion weighted images through the brain.
+Sagittal and coronal MPR images were reviewed.
+Patient received oral Metoprolol 100 milligrams.
+0.4 milligrams of nitroglycerin was given.
+100 ml Ultravist 370 was utilized as the contrast agent.
+The examination consists of axial images through the chest after administration of contrast.
+None.
+Not available.
+The above findings were discussed with the ordering provider.
+This was discussed with Dr. Smith.
+ER physician was notified at 10 a.m.
+Findings were relayed to the clinical team.
+Results were given to Dr. X.
+A preliminary report was provided by the resident.
+A wet reading was provided.
+The examination was interpreted by a board certified radiologist.
+Report dictated but not read.
+Please refer to the body of the report for details.
+Please see above for details.
+See discussion above.
+Unless otherwise specified, incidental findings do not require dedicated imaging follow-up.
+As above.
+No comparisons.
+There is no prior study for comparison.
+No previous films are available.
+Comparison was made to the patient's previous CT scan dated [DATE].
+Correlation was made with prior MRI.
+CT dated [DATE].
+The patient was premedicated.
+There were no immediate complications.
+No immediate complication.
+IV contrast: 100 mL Omnipaque.
 """.strip().split("\n")
 INDICATIONS = """
 History of hypertension.
