@@ -79,7 +79,7 @@ class Batches:
         """Settle all that can be settled. Raises UserError where the endpoint refuses."""
         earlier = states.load_all(self._place)
         for state in earlier:
-            if state.base_url != self._llm.base_url and state.step != "written":
+            if state.base_url != self._llm.base_url and state.is_out:
                 raise UserError(
                     f"base_url: batches of an earlier run are at {state.base_url}: "
                     "finish them there first"
@@ -112,9 +112,8 @@ class Batches:
             for file in [f async for f in self._client.files.list(purpose="batch")]:
                 if file.filename == f"{state.title}.jsonl":
                     await self._delete(file.id)
-            for file_id in state.leftovers:
-                await self._delete(file_id)
-            states.forget(self._place, state)
+        if not state.is_out:
+            await self._clear(state)
             return
         for key, _ in states.lines_of(states.requests_file(self._place, state)):
             waiting.add(key)
@@ -283,10 +282,13 @@ class Batches:
         for file_id in files:
             local = self._place / f"{state.name}.{state.attempt}.results"
             response = self._client.files.with_streaming_response.content(file_id)
-            async with response as stream:
-                with replacing(local) as copy:
-                    async for piece in stream.iter_bytes():
-                        copy.write(piece)
+            try:
+                async with response as stream:
+                    with replacing(local) as copy:
+                        async for piece in stream.iter_bytes():
+                            copy.write(piece)
+            except openai.NotFoundError:  # deleted by its own date: all of it is asked again
+                continue
             for result in results(local, self._prompt):
                 self._take(result, state, rows)
                 if len(rows) >= ROWS:
@@ -324,12 +326,17 @@ class Batches:
 
     async def _finish(self, state: State, rest: State) -> None:
         """Everything of a batch is stored: its files go, there and here."""
-        for file_id in rest.leftovers:
-            await self._delete(file_id)
-        states.forget(self._place, state)
+        await self._clear(
+            states.save(self._place, replace(state, step="stored", leftovers=rest.leftovers))
+        )
         self._tally.purse.release(state.cost)
         for _ in range(rest.requests):
             self._tally.leave()
+
+    async def _clear(self, state: State) -> None:
+        for file_id in state.leftovers:
+            await self._delete(file_id)
+        states.forget(self._place, state)
 
     async def _delete(self, file_id: str) -> None:
         with suppress(openai.NotFoundError):  # deleted before, or by its own date

@@ -29,13 +29,14 @@ MAX_BYTES = 200_000_000
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 DIGITS = 32
 
-Step = Literal["written", "uploaded", "sent"]
+Step = Literal["written", "uploaded", "sent", "stored"]
 
 
 @dataclass(frozen=True)
 class State:
     """How far a batch is. written: its requests are in a file; uploaded: the endpoint has that
-    file, and perhaps the batch; sent: the batch has an id."""
+    file, and perhaps the batch; sent: the batch has an id; stored: its results are in the cache,
+    and its files may be gone."""
 
     name: str
     base_url: str
@@ -53,6 +54,11 @@ class State:
     def title(self) -> str:
         """Its name at the endpoint."""
         return f"dicom2clip-{self.name}-{self.attempt}"
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the endpoint may be at work on it."""
+        return self.step in ("uploaded", "sent")
 
     def next_attempt(self, requests: int, leftovers: tuple[str, ...]) -> State:
         """For the requests that came back without a result."""
@@ -96,7 +102,7 @@ def load_all(place: Path) -> list[State]:
 
 def refuse_waiting(folder: Path, prompt: Prompt, llm: Llm) -> None:
     """Raise UserError where batches are out: asked one by one, their texts would be paid twice."""
-    out = [state for state in load_all(scope(folder, prompt, llm)) if state.step != "written"]
+    out = [state for state in load_all(scope(folder, prompt, llm)) if state.is_out]
     if out:
         raise UserError(
             f"{len(out)} batches of {llm.model} are still at {out[0].base_url}: run once more with "

@@ -192,7 +192,8 @@ class LlmServer:
 
     async def content(self, request: web.Request) -> web.StreamResponse:
         self.on_step("downloaded")
-        return web.Response(body=self.files[request.match_info["id"]]["content"])
+        file = self.files.get(request.match_info["id"])
+        return web.Response(body=file["content"]) if file else _error(404, "no such file")
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         self.on_step("deleted")

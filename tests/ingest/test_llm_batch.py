@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,57 @@ def test_a_signal_leaves_batches_to_the_next_run(server: LlmServer, tmp_path: Pa
     again = ask(server, tmp_path)
     assert (again.answered, again.cached) == (20, 1)
     assert len(server.batches) == 4
+    assert nothing_is_left(server, tmp_path)
+
+
+@pytest.mark.parametrize("fate", ["", "expired"])
+def test_given_up_in_any_step_a_batch_goes_on_from_there(
+    server: LlmServer, tmp_path: Path, fate: str
+) -> None:
+    """Two signals at once give up all requests on the way; done here at every step there is."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    left = 0
+
+    def count(step: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.05)
+
+    server.on_step = count
+    try:
+        for number in range(1, 100):
+            texts = [f"Round {number}, finding {n}." for n in range(6)]
+            folder = tmp_path / str(number)
+            server.batch_fates.clear()
+            server.batch_fates.append(fate)
+            left = number
+            first = ask(server, folder, texts)
+            left = 0
+            second = ask(server, folder, texts)
+            assert (second.stopped, second.answered + second.cached) == (None, 6)
+            assert {server.written[text] for text in texts} == {1}, f"step {number}"
+            assert nothing_is_left(server, folder), f"step {number}"
+            if first.stopped is None:
+                break
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert number > 8
+
+
+def test_results_that_are_gone_are_asked_for_again(server: LlmServer, tmp_path: Path) -> None:
+    work = server._work
+
+    def losing(batch: dict[str, Any]) -> None:
+        work(batch)
+        if len(server.batches) == 1:
+            del server.files[batch["output_file_id"]]
+
+    server._work = losing  # type: ignore[method-assign]
+    assert ask(server, tmp_path).answered == 21
     assert nothing_is_left(server, tmp_path)
 
 
