@@ -15,12 +15,13 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "ingest"))
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path[:1] = [str(REPOSITORY), str(REPOSITORY / "tests" / "ingest")]
 
-import corruptions
-import faithfulness
+import corruptions  # noqa: E402
+import faithfulness  # noqa: E402
 
-from ingest.faithful import check
+from ingest.faithful import check  # noqa: E402
 
 WORDS = 600
 SENTENCES = 15

@@ -45,7 +45,9 @@ DATE = re.compile(
     r"\b\d{1,2}[/.-]\d{1,2}[/.-](?:\d{4}|\d{2})\b|\b\d{4}-\d{2}-\d{2}\b|\b(?:19|20)\d\d\b"
     r"(?!\s*(?:mm|cm|ml|cc|hu)\b)|\b\d{1,2}/\d{2}\b(?=[ ,.;)]|$)|\b\d{1,2}:\d\d(?::\d\d)?\b"
 )
-LEVEL = re.compile(r"(?<!:)\b([ctls])\s?(\d{1,2})(?:\s*[-/]\s*([ctls])?\s?(\d{1,2}))?\b(?!\s?(?:mm|cm))")
+LEVEL = re.compile(
+    r"(?<!:)\b([ctls])\s?(\d{1,2})(?:\s*[-/]\s*([ctls])?\s?(\d{1,2}))?\b(?!\s?(?:mm|cm))"
+)
 COUNT = re.compile(rf"\b(?:{'|'.join(sorted(COUNTS, key=len, reverse=True))})\b")
 ORDINAL = re.compile(rf"\b(?:(\d{{1,2}})(?:st|nd|rd|th)|({'|'.join(ORDINALS)}))\b")
 VERTEBRA = re.compile(
