@@ -123,6 +123,37 @@ def _confusion(
     return kept @ true_NC, kept @ called_NC, kept @ (true_NC * called_NC)
 
 
+# ---------------------------------------------------------------------------------------- agreement
+
+
+def kappa(
+    truth_N: NDArray[np.int64], called_N: NDArray[np.int64], weights: Floats | None = None
+) -> Floats:
+    """Cohen's kappa of two readers: how far they agree beyond chance (Cohen 1960), [...].
+
+    1 is full agreement, 0 that of two who guess with these frequencies; below 0 they agree less
+    often. NaN where chance alone agrees fully, because both call everything the same.
+    """
+    true, called, hit = _confusion(truth_N, called_N, weights)
+    total = true.sum(-1)
+    observed = _ratio(hit.sum(-1), total)
+    chance = _ratio((true * called).sum(-1), total**2)
+    return _ratio(observed - chance, 1 - chance)
+
+
+def recall(
+    outcome: int,
+    truth_N: NDArray[np.int64],
+    called_N: NDArray[np.int64],
+    weights: Floats | None = None,
+) -> Floats:
+    """Share of the studies with an outcome that are called so: of 1 the sensitivity, of 0 the
+    specificity. NaN where the outcome does not occur."""
+    kept = np.ones(len(truth_N)) if weights is None else weights
+    is_so = (truth_N == outcome).astype(float)
+    return _ratio(kept @ (is_so * (called_N == outcome)), kept @ is_so)
+
+
 # ------------------------------------------------------------------------------------- over classes
 
 

@@ -67,7 +67,7 @@ CUES = (
     _cue(r"not (?:only|just|necessarily)", None),
     _cue(r"non", None),
     # Doubt.
-    _cue(rf"(?:can|could|may)(?: ?not| never) {_LY}(?:exclude|rule out|ruled out)"
+    _cue(rf"(?:can|could|may)(?: ?not| never) {_LY}(?:exclude|rule out)"
          r"|cannot (?:\w+ly )?(?:exclude|rule out)|difficult to (?:exclude|rule out)",
          Answer.UNCERTAIN),
     _cue(rf"(?:(?:can ?not|could not|is not|are not|not) {_LY})(?:excluded|ruled out)",
@@ -88,7 +88,7 @@ CUES = (
          rf"|evacuated|drained)|no longer (?:\w+ly )?{_SEEN}|disappeared|not (?:\w+ )?there",
          Answer.NO, forward=False),
     _cue(r"free of|clear of|absence of|lack of|negative for|resolution of|resolved|neither|nor"
-         rf"|rather than|instead of|not (?!{_LY}{_SEEN})(?!{_LY}(?:excluded|ruled))"
+         rf"|rather than|instead of|not(?! {_LY}{_SEEN})(?! {_LY}(?:excluded|ruled))"
          rf"|{'|'.join(sorted(_PLAIN))}|fail(?:s|ed)? to (?:show|reveal|demonstrate)",
          Answer.NO),
     # Not this study, not now, not this patient, not said.

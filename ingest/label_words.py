@@ -1,30 +1,24 @@
 """Sentences -> labels by words: no model, no network.
 
 In: the sentences of a report, a label set. Out: for every label yes, no, uncertain or absent. A
-phrase of the set is found where all its words stand near each other in one statement; its last
-word, the finding, tells by `assertion` whether it is stated, denied or doubted. Over the sentences
-of a report yes counts more than uncertain, and that more than no. Each phrase is a word a reader
-could object to, which is what rules are good for; what they reach is measured in
-tests/ingest/test_label_words.py, and a language model reads better.
+phrase of the set is found where all its words stand together in one statement (`label_phrases`);
+its last word, the finding, tells by `assertion` whether it is stated, denied or doubted. Over the
+sentences of a report yes counts more than uncertain, and that more than no. What the rules reach is
+measured in tests/ingest/test_label_words.py; a language model reads better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 from ingest import normal as normal_study
-from ingest.assertion import BREAKS, Asserted, asserted, words_of
+from ingest.assertion import Asserted, asserted
+from ingest.label_phrases import Match, matches
 from ingest.label_set import Answer, Label, LabelSet
 
-REACH = 7
-"""Words between a word of a phrase and the next one, at most."""
 OVER = {Answer.ABSENT: 0, Answer.NO: 1, Answer.UNCERTAIN: 2, Answer.YES: 3}
 """Which of two sentences decides."""
 TURNED = {Answer.YES: Answer.NO, Answer.NO: Answer.YES}
-
-Phrase = tuple[tuple[str, ...], ...]
-"""For every word its alternatives."""
 
 
 def offline_labels(sentences: Sequence[str], label_set: LabelSet) -> dict[str, Answer]:
@@ -40,66 +34,45 @@ def offline_labels(sentences: Sequence[str], label_set: LabelSet) -> dict[str, A
         return {}
     read = [asserted(sentence) for sentence in sentences]
     answers = {
-        label.name: _normal(sentences) if label.normal else _answer(label, read)
+        label.name: _normal(sentences, read) if label.normal else _answer(label, label_set, read)
         for label in label_set.labels
     }
     return label_set.with_included(answers)
 
 
-def _normal(sentences: Sequence[str]) -> Answer:
-    return Answer.NO if normal_study.why_not("\n".join(sentences)) else Answer.YES
+def _normal(sentences: Sequence[str], read: Sequence[Asserted]) -> Answer:
+    """Whether the report is one of a normal study, by what is said of this study alone."""
+    said = [
+        " ".join(w for w, a in zip(r.words, r.answers, strict=True) if a is not Answer.ABSENT)
+        if Answer.ABSENT in r.answers
+        else sentence
+        for sentence, r in zip(sentences, read, strict=True)
+    ]
+    return Answer.NO if normal_study.why_not("\n".join(said)) else Answer.YES
 
 
-def _answer(label: Label, read: Sequence[Asserted]) -> Answer:
+def _answer(label: Label, label_set: LabelSet, read: Sequence[Asserted]) -> Answer:
+    kinds = [other for other in label_set.labels if other.name in label.includes]
     best = Answer.ABSENT
     for sentence in read:
-        other = set(_found(sentence.words, label.other))
-        said = [
-            sentence.answers[at] for at in _found(sentence.words, label.words) if at not in other
-        ]
-        said += [
-            TURNED.get(sentence.answers[at], sentence.answers[at])
-            for at in _found(sentence.words, label.opposite)
-        ]
-        best = max([best, *said], key=OVER.__getitem__)
+        of_kinds = {m.head for kind in kinds for m in _found(sentence.words, kind)}
+        for match in _found(sentence.words, label):
+            answer = sentence.answers[match.head]
+            if answer is Answer.NO and match.head in of_kinds:
+                continue  # one kind is denied, not all
+            best = max(best, answer, key=OVER.__getitem__)
+        for match in matches(sentence.words, label.opposite):
+            answer = sentence.answers[match.head]
+            best = max(best, TURNED.get(answer, answer), key=OVER.__getitem__)
     return best
 
 
-def _found(words: tuple[str, ...], phrases: tuple[str, ...]) -> Iterator[int]:
-    """Places of the last words of phrases, where all of a phrase is near."""
-    for phrase in phrases:
-        *others, last = _phrase(phrase)
-        heads = [at for at, word in enumerate(words) if _is(word, last)]
-        for head in heads:
-            if all(_stands_by(words, head, heads, other) for other in others):
-                yield head
-
-
-def _stands_by(words: tuple[str, ...], head: int, heads: list[int], other: tuple[str, ...]) -> bool:
-    """Whether one of the words is within reach of a place, in its statement, and no other place is
-    closer: in "thyroid nodule and lung nodule" each nodule has an organ of its own."""
-    for step in (-1, 1):
-        for distance in range(1, REACH + 2):
-            at = head + step * distance
-            if not 0 <= at < len(words) or words[at] in BREAKS:
-                break
-            closest = min(abs(at - h) for h in heads)
-            if _is(words[at], other) and closest == distance:
-                return True
-    return False
-
-
-def _is(word: str, alternatives: tuple[str, ...]) -> bool:
-    return any(
-        word.startswith(a[:-1]) if a.endswith("*") else word in (a, f"{a}s", f"{a}es")
-        for a in alternatives
-    )
-
-
-@lru_cache(maxsize=4096)
-def _phrase(phrase: str) -> Phrase:
-    """A phrase by word and alternative, spelt as `words_of` spells."""
-    return tuple(
-        tuple("".join(words_of(a.rstrip("*"))) + "*" * a.endswith("*") for a in word.split("|"))
-        for word in phrase.replace("-", " ").split()
-    )
+def _found(words: tuple[str, ...], label: Label) -> list[Match]:
+    """Where a sentence names the finding of a label, and nothing else by its words. The head of one
+    phrase that helps another is decided by that: "nodes" of "the nodes are not enlarged"."""
+    found = matches(words, label.words)
+    helping = {at for match in found for at in match.others}
+    other = matches(words, label.other)
+    return [
+        m for m in found if m.head not in helping and not any(o.claims(m, words) for o in other)
+    ]

@@ -1,0 +1,125 @@
+"""Where the phrases of a label set stand in a sentence.
+
+In: the words of a sentence, phrases such as `pleura* effusion`. Out: `Match`es. The last word of a
+phrase is its head, the finding; the others stand before or after it, in any order, within reach.
+The idea is to be as exact as a list of words allows without a grammar: a word belongs to the
+nearest head ("thyroid nodule and lung nodule"), may share it with another ("pleural and pericardial
+effusion"), and does not reach across what begins another thing ("effusion with pleural plaques").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ingest.assertion import BREAKS, words_of
+from ingest.vocabulary import words as word_set
+
+REACH = 11
+"""Words from a head to another word of its phrase, at most."""
+PREPOSITIONS = word_set("of in at along on within to from for involving")
+JOINING = word_set(", and or nor : versus vs")
+"""Words that a list is made of."""
+APART = word_set("with without but while although")
+"""Words that begin another thing."""
+
+Alternatives = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a phrase stands."""
+
+    head: int
+    """Place of its last word."""
+    others: tuple[int, ...] = ()
+    """Places of its other words."""
+
+    def claims(self, match: Match, words: Sequence[str]) -> bool:
+        """Whether this phrase, which means something else, is what a match is: both have one head,
+        and the match has no word of its own in a list with those of this. "Coronary artery
+        calcification" is no "artery calcification", but "aortic and coronary calcification" is an
+        "aortic calcification"."""
+        if self.head != match.head:
+            return False
+        return not any(
+            all(_is_list(words, one, other) for other in self.others) for one in match.others
+        )
+
+
+def _is_list(words: Sequence[str], one: int, other: int) -> bool:
+    return any(word in JOINING for word in words[min(one, other) : max(one, other)])
+
+
+def matches(words: Sequence[str], phrases: Sequence[str]) -> list[Match]:
+    """Where phrases stand among the words of a sentence.
+
+    >>> matches(["pleural", "and", "pericardial", "effusion"], ["pleura* effusion"])
+    [Match(head=3, others=(0,))]
+    """
+    found = []
+    for phrase in phrases:
+        *others, last = _phrase(phrase)
+        heads = [at for at, word in enumerate(words) if _is(word, last)]
+        for head in heads:
+            places = [_beside(words, head, heads, other) for other in others]
+            if None not in places:
+                found.append(Match(head, tuple(at for at in places if at is not None)))
+    return found
+
+
+def _beside(words: Sequence[str], head: int, heads: list[int], other: Alternatives) -> int | None:
+    """Place of the word nearest to a head that belongs to it."""
+    near = [at for at in _within_reach(words, head) if _is(words[at], other)]
+    near = [
+        at
+        for at in near
+        if all(_distance(words, head, at) <= _distance(words, h, at) for h in heads)
+    ]
+    return min(near, key=lambda at: abs(at - head), default=None)
+
+
+def _distance(words: Sequence[str], head: int, at: int) -> float:
+    """How far a word is from a head; "plaque of the descending aorta" is nearer than it is long."""
+    of_it = at > head and words[head + 1] in PREPOSITIONS
+    return abs(at - head) / (2 if of_it else 1)
+
+
+def _within_reach(words: Sequence[str], head: int) -> list[int]:
+    """Places of words that may belong to a head."""
+    found = []
+    for at in range(head + 1, min(head + 1 + REACH, len(words))):
+        word, following = words[at], words[at + 1] if at + 1 < len(words) else "."
+        if word in BREAKS or word in APART:
+            break
+        if word in JOINING and following not in PREPOSITIONS:
+            break
+        found.append(at)
+    is_listed = True
+    for at in range(head - 1, max(head - 1 - REACH, -1), -1):
+        word = words[at]
+        if word in BREAKS or word in APART:
+            break
+        if word in JOINING:
+            is_listed = False  # what is before shares the head only if a list goes on after it
+            continue
+        if is_listed or words[at + 1] in JOINING:
+            found.append(at)
+    return found
+
+
+def _is(word: str, alternatives: Alternatives) -> bool:
+    return any(
+        word.startswith(a[:-1]) if a.endswith("*") else word in (a, f"{a}s", f"{a}es")
+        for a in alternatives
+    )
+
+
+@lru_cache(maxsize=4096)
+def _phrase(phrase: str) -> tuple[Alternatives, ...]:
+    """A phrase by word and alternative, spelt as `words_of` spells."""
+    return tuple(
+        tuple("".join(words_of(a.rstrip("*"))) + "*" * a.endswith("*") for a in word.split("|"))
+        for word in phrase.replace("-", " ").split()
+    )
