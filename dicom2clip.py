@@ -23,6 +23,7 @@ import typer
 import typer.exceptions
 from rich.console import Console
 
+import eval.cli_agreement
 import ingest.cli
 import ingest.live
 import shards.cli
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 app.add_typer(ingest.cli.app, name="ingest")
 app.add_typer(shards.cli.app, name="shards")
+app.command("agreement")(eval.cli_agreement.agreement_command)
 
 Name = Annotated[
     str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline in the configuration file.")
