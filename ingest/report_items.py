@@ -26,7 +26,7 @@ NUMBER = re.compile(
 CIRCLED = re.compile(r"([ \t]*)[\u2460-\u2473\u2776-\u277f][ \t]*")
 LETTER = re.compile(r"([ \t]*)\(?([a-hA-H])[.)](?=\s)[ \t]*")
 ROMAN = re.compile(r"([ \t]*)\(?([ivx]{1,4}|[IVX]{2,4})[.)](?=\s)[ \t]*")
-INLINE_NUMBER = re.compile(r"(?<=\s)\(?(\d{1,2})[.)][ \t]*(?=\S)|[\u2461-\u2473][ \t]*")
+INLINE_NUMBER = re.compile(r"(?<=\s)\(?(\d{1,2})[.)](?:[ \t]+|(?=\D))(?=\S)|[\u2461-\u2473][ \t]*")
 LABEL = re.compile(
     r"[ \t]*([^\s:\uff1a][^:\uff1a.;\n]{0,68}?)[ \t]*[:\uff1a](?=[ \t]|$|[^\W\d_])[ \t]*"
 )

@@ -5,8 +5,11 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.random import Generator, default_rng
 
+from ingest import cohort_reports
 from ingest.offline import summarize
+from ingest.phantom import draw_head
 
 REPORT = """EXAM: MRI of the brain.
 TECHNIQUE: Multiplanar sequences were obtained.
@@ -117,6 +120,31 @@ def test_findings_after_another_title_are_found_where_there_is_none_of_their_own
         "No ascites is seen.",
         "Normal.",
     ]
+
+
+def test_a_decimal_is_no_number_of_a_list() -> None:
+    sentences = ["No mass.", "1.5 cm leftward midline shift.", "2.5 cm cyst."]
+    assert summarize(f"FINDINGS: {' '.join(sentences)}") == sentences
+    assert summarize("IMPRESSION:\n1.5 cm cyst\n2.5 cm mass") == ["1.5 cm cyst.", "2.5 cm mass."]
+
+
+def test_reports_of_the_synthetic_cohort_give_back_what_was_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[list[str]] = []
+    lay_out = cohort_reports._lay_out
+
+    def noted(
+        technique: str, findings: list[str], impression: list[str], end: str, rng: Generator
+    ) -> str:
+        said.append([*findings, *impression])
+        return lay_out(technique, findings, impression, end, rng)
+
+    monkeypatch.setattr(cohort_reports, "_lay_out", noted)
+    for patient in range(150):
+        rng = default_rng(patient)
+        report = cohort_reports.write_report(draw_head(0, patient), ("T1", "FLAIR"), rng)
+        assert {s.lower() for s in summarize(report)} == {s.lower() for s in said[-1]}, report
 
 
 LINE = st.text(st.sampled_from(list("aAbZ .:;,-*1(2)\t\"?|_#<>&'\u2022\u3002")), max_size=30)
