@@ -241,6 +241,12 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
         console.print(
             "  " + ", ".join(f"{count:,} {reason}" for reason, count in sums.by_reason.items())
         )
+    for variant, found in result.summaries.items():
+        dropped, failed = sum(found["dropped"].values()), sum(found["failed"].values())
+        console.print(
+            f"  {variant}: {found['sentences']:,} sentences of {found['reports']:,} reports, "
+            f"{dropped:,} dropped, {found['flagged']:,} reports flagged, {failed:,} without answer"
+        )
     for what, counts in (("reports", result.reports), ("labels", result.labels)):
         if counts and counts.words():
             console.print(f"  {what}: {counts.words()}; see `dicom2clip ingest reports`")
@@ -256,6 +262,7 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
         "reports": result.reports.as_json() if result.reports else None,
         "labels": result.labels.as_json() if result.labels else None,
         "scrubbed": dict(result.scrubbed),
+        "summaries": dict(result.summaries),
         "rejected_by_failure": sums.failures,
     }
 

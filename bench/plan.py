@@ -28,11 +28,15 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest import job, table
+from ingest import job, table, turn
 from ingest.cluster import Workers
+from ingest.live import Live
+from ingest.planning import group_all
+from ingest.ready import Begun, plan, summarised
 from study import private, pseudonyms
 from study.config import Pipeline
 from study.ingest_sections import Ingest, IngestSpeed
+from study.runlog import RunLog
 from study.sections import Shards
 
 STUDIES_AT_A_TIME = 500
@@ -89,9 +93,17 @@ def planned(pipeline: Pipeline) -> dict[str, Any]:
     """Plan once; seconds and memory."""
     run, stages = Path(pipeline.run), Stages()
     key = pseudonyms.project_key(run / pseudonyms.KEY_FILE)
-    with Memory() as memory, Workers(pipeline.ingest.speed) as workers:
+    with (
+        Memory() as memory,
+        Workers(pipeline.ingest.speed) as workers,
+        RunLog(run / "log.jsonl") as log,
+    ):
         start = time.monotonic()
-        work = job.plan(pipeline, key, "bench", workers, stages)
+        of_turn = turn.begin(run)
+        grouped = group_all(pipeline, key, workers, stages, of_turn)
+        live = Live(run, workers, stages)
+        begun = Begun(pipeline, grouped, workers, live, log, key, {}, of_turn)
+        work = plan(begun, summarised(begun))
         planned_s = time.monotonic() - start
         sums = job.settled_ledger(pipeline, work, workers)
         seconds = time.monotonic() - start

@@ -19,6 +19,7 @@ from ingest import explain as explanation
 from ingest import ledger, ledger_search, live, native_job, table
 from ingest.cli_options import AsJson, ConfigFile, Name, Overrides, printable
 from ingest.cli_reports import reports
+from ingest.cli_summarize import summarize
 from study.config import Pipeline, default_file, ingest_settings, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, UserError
 from study.progress import Bars
@@ -28,6 +29,7 @@ EVERY_VOLUME = 1_000_000_000
 
 app = typer.Typer(no_args_is_help=True, help="Look into an ingestion: what became of every file.")
 app.command()(reports)
+app.command()(summarize)
 
 
 def _ledger_file(pipeline: Pipeline) -> Path:

@@ -18,7 +18,7 @@ from rich.text import Text
 from ingest import part_texts, report_view, scrub
 from ingest.cli_options import AsJson, ConfigFile, Name, Overrides, printable
 from ingest.report_join import JoinCounts, Outcome, RowStatus
-from ingest.report_view import StudyReport
+from ingest.report_view import StudyReport, Variant
 from study.config import default_file, load_pipeline
 
 MEANINGS = {
@@ -109,7 +109,7 @@ def _print_study(found: StudyReport) -> None:
     grid = Table(show_lines=True)
     grid.add_column("report (scrubbed)", ratio=1)
     for variant in found.variants:
-        grid.add_column(f"{variant.name}: {len(variant.sentences)} sentences", ratio=1)
+        grid.add_column(_heading(variant), ratio=1)
     cells = [_text(found.report.splitlines())]
     for variant in found.variants:
         numbered = [f"{n}. {sentence}" for n, sentence in enumerate(variant.sentences, start=1)]
@@ -124,6 +124,13 @@ def _print_study(found: StudyReport) -> None:
     Console().print(grid)
     if found.scrubbed:
         typer.echo(scrub.in_words(found.scrubbed))
+
+
+def _heading(variant: Variant) -> str:
+    if variant.failure:
+        return f"{variant.name}: no answer ({variant.failure})"
+    flag = ", flagged" if variant.flagged else ""
+    return f"{variant.name}: {len(variant.sentences)} sentences{flag}"
 
 
 def _without_key(row: Outcome) -> Outcome:

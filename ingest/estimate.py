@@ -9,7 +9,7 @@ slice, since slices are what conversion reads.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingest import taskstore
+from ingest import summaries, taskstore
 from ingest.convert import convert_study
-from ingest.job import prepared
 from ingest.plan import StudyTask
+from ingest.ready import prepared
 from ingest.supervise import limits_of
 from shards import codec
 from shards.layout import SUFFIX
@@ -64,8 +64,10 @@ class Estimate:
     """Studies to convert that have one."""
     report_tokens: int
     """Of those reports, about: each identical text once."""
-    llm_cost_dollars: float
-    """Of summarising: the offline summariser costs nothing."""
+    llm_requests: Mapping[str, int]
+    """To each of the pipeline's language models, for reports that it has not answered yet."""
+    llm_cost: Mapping[str, float]
+    """Of those, in the currency of the prices; the rule-based summariser costs nothing."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,13 +91,28 @@ class Estimate:
             lines.append(f"dataset: about {self.dataset_bytes / 1e9:,.3g} GB")
             lines.append(f"time: {lasts} ({timed})")
         tokens = f"{self.report_tokens:,} tokens of {self.reports:,} reports"
-        return [*lines, f"summaries: offline, no cost (about {tokens})"]
+        lines.append(f"summaries: offline, no cost (about {tokens})")
+        for variant, requests in self.llm_requests.items():
+            cost = f"cost about {self.llm_cost[variant]:,.2f}"
+            lines.append(f"summaries: {variant}, {requests:,} requests, {cost}")
+        return lines
 
 
 def estimate(pipeline: Pipeline, progress: Callable[[str, int, int], None]) -> Estimate:
     """Crawl and plan what a run would, and time some of it. Raises UserError as `job.ingest`."""
-    with prepared(pipeline, progress) as ready:
+    with prepared(pipeline, progress, spend=False) as ready:
         pipeline, work, workers = ready.pipeline, ready.work, ready.workers.count()
+        models = {
+            summarizer.variant: summaries.ask(
+                Path(pipeline.run),
+                work.grouped.parts,
+                pipeline.ingest,
+                summarizer,
+                ready.live,
+                dry_run=True,
+            ).estimate
+            for summarizer in pipeline.ingest.summarizers
+        }
     run, parts = Path(pipeline.run), work.grouped.parts
     wanted = np.array(sorted(key for task in work.places.missing for key in task.keys), object)
     facts = _volumes(run, set(wanted.tolist()))
@@ -121,7 +138,8 @@ def estimate(pipeline: Pipeline, progress: Callable[[str, int, int], None]) -> E
         else None,
         reports=facts.reports,
         report_tokens=facts.report_characters // CHARACTERS_A_TOKEN,
-        llm_cost_dollars=0.0,
+        llm_requests={variant: found.requests for variant, found in models.items()},
+        llm_cost={variant: round(found.cost, 4) for variant, found in models.items()},
     )
 
 

@@ -30,6 +30,8 @@ STAGES = {
     "crawl": "headers",
     "deal": "dealing out",
     "plan": "grouping",
+    "summarize": "reports to language models",
+    "check": "checking sentences",
     "retry": "trying failures",
     "shards": "studies",
 }
@@ -56,6 +58,7 @@ class Live:
         self._base, self._since = 0, time.monotonic()
         self._images: Mapping[str, int] = {}
         self._failed: Counter[str] = Counter()
+        self._cost: dict[str, float] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="live", daemon=True)
 
@@ -98,10 +101,15 @@ class Live:
         """Take what conversion of a shard found."""
         self._failed.update(str(failure.reason) for failure in outcome.scans)
 
+    def spent(self, what: str, cost: float) -> None:
+        """Take what was paid for something in this run, so far."""
+        self._cost[what] = cost
+
     def facts(self) -> dict[str, Any]:
         """Plain values: `rate_per_s` is that of this stage in this run; `seconds_left` are None as
         long as nothing is done; `rejected_images` before conversion and `failed_volumes` in it, by
-        reason; bytes of memory are those of one worker."""
+        reason; `cost` of language models in this run, in the currency of the prices; bytes of
+        memory are those of one worker."""
         passed, made = time.monotonic() - self._since, self._done - self._base
         rate = made / passed if made > 0 and passed > 0 else None
         memory = self._workers.memory()
@@ -113,6 +121,7 @@ class Live:
             "seconds_left": round((self._total - self._done) / rate) if rate else None,
             "rejected_images": dict(self._images),
             "failed_volumes": dict(self._failed.most_common()),
+            "cost": {what: round(cost, 4) for what, cost in dict(self._cost).items()},
             "workers": len(memory),
             "memory_bytes": max(memory.values(), default=0),
             "peak_memory_bytes": self._workers.peak_bytes,
@@ -161,6 +170,9 @@ def table_of(facts: Mapping[str, Any]) -> Table | None:
     for name, title in (("rejected_images", "rejected images"), ("failed_volumes", "failed")):
         if facts[name]:
             grid.add_row(title, _reasons(facts[name]))
+    if any(facts["cost"].values()):
+        costs = (f"{cost:,.2f} {what}" for what, cost in facts["cost"].items())
+        grid.add_row("spent", ", ".join(costs))
     if facts["workers"]:
         memory, peak = facts["memory_bytes"] / 1e6, facts["peak_memory_bytes"] / 1e6
         now = f"{memory:,.0f} MB in the largest, {peak:,.0f} MB at most so far"

@@ -43,19 +43,28 @@ class StudyTask:
 
     @property
     def digest(self) -> str:
-        """Changes when the sample would: other slices, text, labels or patient."""
-        facts = [
+        """See `digest_of`."""
+        return digest_of(
             self.digests,
-            self.report.text,
-            {k: list(v) for k, v in self.report.sentences.items()},
-            dict(self.labels),
-            self.age_years,
-            self.sex,
-            self.patient,
-            self.split,
-            str(self.reason),
-        ]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+            self.report,
+            self.labels,
+            (self.age_years, self.sex, self.patient, self.split),
+            self.reason,
+        )
+
+
+def digest_of(
+    scans: Sequence[str],
+    report: Report,
+    labels: Mapping[str, float],
+    person: tuple[int | None, str, str, str],
+    reason: Reason | None,
+) -> str:
+    """Of a sample: it changes when that would, by other slices, text, labels or patient. `person`
+    has age, sex, pseudonym and split."""
+    sentences = {variant: list(found) for variant, found in report.sentences.items()}
+    facts = [list(scans), report.text, sentences, dict(labels), *person, str(reason)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def study_task(

@@ -36,6 +36,7 @@ from ingest.part_texts import LABELS, REPORTS, SCANLESS
 from ingest.report_join import JoinCounts, Joined
 from ingest.runfolder import HANDOVER, part_file
 from ingest.studies import Studies, group_studies
+from ingest.summarize import shaping
 from ingest.supervise import Limits, limits_of
 from study import private, pseudonyms
 from study.ingest_sections import Ingest
@@ -94,6 +95,7 @@ def write_order(run: Path, settings: Ingest, key: bytes) -> None:
         "ingest": settings.model_dump(mode="json", include=PLANNING),
         "key": pseudonyms.key_fingerprint(key),
         "program": program(),
+        "summarizers": [shaping(summarizer) for summarizer in settings.summarizers],
     }
     text = json.dumps([json.dumps(order, sort_keys=True), asdict(limits_of(settings.speed))])
     private.private_folder(run / HANDOVER)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.allowlist import public_settings
+from ingest.summarize import shaping
 from shards.catalog import is_finished, read_info
 from shards.store import LocalStore, Store, store_at
 from shards.writer import committed
@@ -48,6 +49,8 @@ def shaping_settings(pipeline: Pipeline) -> dict[str, Any]:
     chosen = pipeline.ingest.model_dump(
         mode="json", include=SHAPING, exclude={"select": WHICH_STUDIES}
     )
+    if pipeline.ingest.summarizers:
+        chosen["summarizers"] = {s.variant: shaping(s) for s in pipeline.ingest.summarizers}
     return {"ingest": chosen, "shards": pipeline.shards.model_dump(mode="json")}
 
 

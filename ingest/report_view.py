@@ -2,8 +2,8 @@
 
 In: a run folder, and perhaps a study by UID or key. Out: counts and rows, a part of the tables at a
 time; or `StudyReport`: rows, report, and for every variant its sentences and what it left out, with
-the reason. Of the rule-based variant that is worked out here; what a check dropped of a language
-model's sentences is its own to say (`left_out` takes it as it comes).
+the reason. Of the rule-based variant that is worked out here; of a language model's sentences
+`summaries.parquet` has what the check dropped.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ class Variant:
     name: str
     sentences: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
+    flagged: bool = False
+    """Someone should look: too many sentences were not supported, or the report speaks to a
+    machine."""
+    failure: str = ""
+    """Why a language model gave no answer."""
 
 
 @dataclass(frozen=True)
@@ -136,23 +141,31 @@ def report_of(run: Path, target: str) -> StudyReport:
         text,
         json.loads(study["scrubbed"]),
         json.loads(study["labels"]),
-        tuple(
-            Variant(name, tuple(found), tuple(left_out(name, text, found)))
-            for name, found in _variants(study["sentences"]).items()
-        ),
+        tuple(_variants(run, part, key, text, json.loads(study["sentences"]))),
     )
 
 
-def _variants(text: str) -> dict[str, list[str]]:
-    """Sentences by variant; the rule-based one is always there, if only to say what it left out."""
-    return {offline.VARIANT: [], **json.loads(text)}
+def _variants(
+    run: Path, part: int, key: str, text: str, sentences: Mapping[str, list[str]]
+) -> Iterator[Variant]:
+    """The rule-based one is always there, if only to say what it left out."""
+    kept = sentences.get(offline.VARIANT, [])
+    yield Variant(offline.VARIANT, tuple(kept), tuple(left_out(text, kept)))
+    file = part_file(run, "summaries", part)
+    rows = pq.read_table(file, filters=[("key", "=", key)]).to_pylist() if file.exists() else []
+    for row in rows:
+        dropped = json.loads(row["dropped"])
+        yield Variant(
+            row["variant"],
+            tuple(sentences.get(row["variant"], ())),
+            tuple(LeftOut(said, f"{reason}: {detail}") for said, reason, detail in dropped),
+            row["flagged"],
+            row["failure"],
+        )
 
 
-def left_out(variant: str, text: str, kept: Sequence[str]) -> Iterator[LeftOut]:
-    """What a variant did not take of a report, and why. The rule-based one takes a sentence or
-    leaves it; of others, which put things in their own words, nothing can be said here."""
-    if variant != offline.VARIANT:
-        return
+def left_out(text: str, kept: Sequence[str]) -> Iterator[LeftOut]:
+    """What the rule-based summariser did not take of a report, and why."""
     whole = f" {' '.join(map(_folded, kept))} "
     seen = set[str]()
     for section in sections(plain(text)):

@@ -26,9 +26,10 @@ import pyarrow.parquet as pq
 from ingest import assign, ledger, taskstore
 from ingest.cluster import Workers
 from ingest.convert import OUTCOMES, ScanFailure, ShardOutcome, convert_study
-from ingest.job import Choice, JobResult, Progress, Show, converted, prepared, unseen
+from ingest.job import JobResult, converted
 from ingest.planning import Grouped, tried
 from ingest.poison import each_alone
+from ingest.ready import Choice, Progress, Show, prepared, unseen
 from ingest.supervise import Limits, limits_of
 from shards.catalog import is_finished
 from shards.store import store_at

@@ -2,7 +2,8 @@
 
 In: rows, a part at a time (see `partition`). Out: `keys.parquet` (pseudonyms and what they stand
 for), `studies.parquet` (samples without their scans), `scans.parquet` (planned volumes),
-`sentences.parquet` (sentences by study and variant), `reports.parquet` and `labels.parquet` (what
+`sentences.parquet` (sentences by study and variant), `summaries.parquet` (what was dropped of
+language models' sentences), `reports.parquet` and `labels.parquet` (what
 became of every row of the user's tables), `grouped.parquet` and `ledger.parquet` (what became of
 every image, before and after conversion), each a folder of Parquet files that reads as one table,
 in which study keys are in order; and `config.yaml` (the resolved configuration).
@@ -57,6 +58,16 @@ SENTENCES = pa.schema(
         ("sentence", pa.string()),
     ]
 )
+SUMMARIES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("variant", pa.string()),
+        ("flagged", pa.bool_()),
+        ("failure", pa.string()),
+        ("dropped", pa.string()),
+    ]
+)
+"""What came of a language model's answer: `dropped` is JSON, [sentence, reason, detail] each."""
 SCANS = pa.schema(
     [
         ("key", pa.string()),
@@ -75,6 +86,7 @@ TABLES = {
     "studies": STUDIES,
     "scans": SCANS,
     "sentences": SENTENCES,
+    "summaries": SUMMARIES,
     "reports": report_join.OUTCOMES,
     "labels": report_join.OUTCOMES,
     "grouped": ledger.SCHEMA,

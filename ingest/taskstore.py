@@ -25,7 +25,8 @@ from study.records import Reason, Report
 def write(run: Path, part: int, tasks: Sequence[StudyTask], facts: Mapping[bytes, bytes]) -> None:
     """Write the tables of a part, `studies` last: where it is, the others are. `facts` are kept in
     it."""
-    part_file(run, "studies", part).unlink(missing_ok=True)
+    for name in ("studies", "summaries"):
+        part_file(run, name, part).unlink(missing_ok=True)
     tasks = sorted(tasks, key=lambda task: task.key)
     tables = {
         "keys": [_key_row(task) for task in tasks],

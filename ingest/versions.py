@@ -12,6 +12,7 @@ import shutil
 from itertools import count
 from pathlib import Path
 
+from ingest import summarize
 from ingest.refusals import differences, shaping_settings
 from shards.store import store_at
 from study import private, pseudonyms
@@ -50,4 +51,9 @@ def _version(pipeline: Pipeline, number: int) -> Pipeline:
         "dataset": f"{pipeline.dataset.rstrip('/')}-v{number}",
         "run": f"{pipeline.run.rstrip('/')}-v{number}",
     }
-    return pipeline.model_copy(update=places)
+    speed = pipeline.ingest.speed
+    answers = speed.answers or str(Path(pipeline.run) / summarize.FOLDER)  # nothing is paid twice
+    settings = pipeline.ingest.model_copy(
+        update={"speed": speed.model_copy(update={"answers": answers})}
+    )
+    return pipeline.model_copy(update={**places, "ingest": settings})

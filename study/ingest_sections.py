@@ -242,6 +242,9 @@ class IngestSpeed(Section):
     or more. Needs the package `bokeh`."""
     memory_limit: Size = "2GB"
     """Of one worker."""
+    answers: str = ""
+    """Folder of what language models have answered, which several pipelines may share; empty:
+    RUN/llm."""
     max_retries: Annotated[int, Field(ge=0)] = 2
     """Times a shard is tried again after an input/output error."""
     decode_cpu_s: Annotated[float, Field(gt=0)] = 120.0

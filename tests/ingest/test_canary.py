@@ -201,7 +201,7 @@ def _leaky_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _leaky_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.job.public_settings", lambda settings, key: dict(settings))
+    monkeypatch.setattr("ingest.ready.public_settings", lambda settings, key: dict(settings))
 
 
 @pytest.mark.parametrize(

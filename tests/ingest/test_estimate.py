@@ -32,7 +32,7 @@ def test_an_estimate_is_what_the_job_then_does(planned: Pipeline) -> None:
     assert (found.tasks, found.shards_done, found.timed_studies) == (3, 0, 5)
     assert found.seconds is not None
     assert found.seconds > 0
-    assert (found.reports, found.llm_cost_dollars) == (4, 0.0)
+    assert (found.reports, found.llm_requests, found.llm_cost) == (4, {}, {})
     assert any("3 tasks" in line for line in found.lines())
     result = run(planned)
     assert (result.shards_written, result.info.num_studies) == (found.tasks, found.studies)
