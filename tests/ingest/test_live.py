@@ -78,6 +78,7 @@ def test_the_table_says_what_was_left_out_and_who_works() -> None:
     facts = {
         "rejected_images": {f"R{n}": n for n in range(1, 12)},
         "failed_volumes": {"DECODE_TIMEOUT": 2},
+        "cost": {"findings": 1.5, "labels": 0.25},
         "workers": 3,
         "memory_bytes": 400_000_000,
         "peak_memory_bytes": 900_000_000,
@@ -88,9 +89,16 @@ def test_the_table_says_what_was_left_out_and_who_works() -> None:
     assert "11 R11, 10 R10" in text
     assert "3 more reasons" in text
     assert "2 DECODE_TIMEOUT" in text
+    assert "1.50 findings, 0.25 labels" in text
     assert "3; 400 MB in the largest, 900 MB at most so far, limit 2GB" in text
     assert "http://127.0.0.1:8787/status" in text
-    nothing = {"rejected_images": {}, "failed_volumes": {}, "workers": 0, "dashboard": ""}
+    nothing = {
+        "rejected_images": {},
+        "failed_volumes": {},
+        "cost": {},
+        "workers": 0,
+        "dashboard": "",
+    }
     assert table_of(nothing) is None
 
 
