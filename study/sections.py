@@ -7,9 +7,10 @@ In: the values of a section. Out: typed, checked settings. What only changes spe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from study.quantities import Fraction, Positive, Size
 from study.section import Section
@@ -100,8 +101,9 @@ class Train(Section):
     sentences_per_study: Positive = 1
     """With text: sentence, so many sentences of a study are matched in a step, each in a loss of
     its own; the step's loss is their mean. More signal for the same images: texts are cheap."""
-    variant: str = "offline"
-    """Which summariser's sentences."""
+    variant: str | Mapping[str, Annotated[float, Field(gt=0)]] = "offline"
+    """Which summariser's sentences; or several with weights, {offline: 1, findings-gpt: 3}: a study
+    then has those of one of them in a step, drawn anew each epoch among those that it has."""
     prefix: str = "This study shows: "
     """Put before the text, in training and in zero-shot prompts alike."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
@@ -130,6 +132,20 @@ class Train(Section):
     keep_checkpoints: Positive = 2
     """Newest ones kept."""
     speed: TrainSpeed = TrainSpeed()
+
+    @field_validator("variant")
+    @classmethod
+    def _some(cls, variant: str | Mapping[str, float]) -> str | Mapping[str, float]:
+        if not variant:
+            raise ValueError(
+                "the name of a variant, or several with weights: {offline: 1, mine: 3}"
+            )
+        return variant
+
+    @property
+    def variants(self) -> dict[str, float]:
+        """Weights of the summarisers whose sentences are taken."""
+        return {self.variant: 1.0} if isinstance(self.variant, str) else dict(self.variant)
 
     @model_validator(mode="after")
     def _length(self) -> Train:

@@ -27,10 +27,11 @@ from train.vit import Studies
 
 @dataclass(frozen=True)
 class Sample:
-    """A study that can be trained on: where its scans are, and its sentences (at least one)."""
+    """A study that can be trained on: where its scans are, and its sentences by variant (at least
+    one of one)."""
 
     ref: SampleRef
-    sentences: tuple[str, ...]
+    sentences: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Rules:
     """All sentences in one text, rather than single ones."""
     num_sentences: int
     """Single sentences of a study in a step."""
+    variant_weights: tuple[float, ...]
+    """Of the variants of sentences, one of which a study has in a step."""
     prefix: str
     patch_rows_per_scan: int
     """Parts of a scan that each keep equally many patches: 1, or its slices in models with slice
@@ -62,6 +65,7 @@ class Rules:
             max_scans=settings.scans_per_study,
             whole_report=settings.text == "report",
             num_sentences=settings.sentences_per_study,
+            variant_weights=tuple(settings.variants.values()),
             prefix=settings.prefix,
             patch_rows_per_scan=slices,
             patches_per_row=patches,
@@ -104,10 +108,20 @@ def choose(sample: Sample, epoch: int, rules: Rules) -> Choice:
         keep = np.sort(shuffled[:, : rules.kept_per_row], axis=1)
     if rules.scan_positions:
         positions = random("scan positions").permutation(rules.scan_positions)[:num_scans]
+    sentences = _of_one_variant(sample.sentences, rules.variant_weights, random("variant"))
     texts = compose(
-        sample.sentences, rules.prefix, rules.whole_report, rules.num_sentences, random("sentence")
+        sentences, rules.prefix, rules.whole_report, rules.num_sentences, random("sentence")
     )
     return Choice(tuple(scans.tolist()), texts, keep, positions)
+
+
+def _of_one_variant(
+    sentences: Sequence[tuple[str, ...]], weights: Sequence[float], rng: np.random.Generator
+) -> tuple[str, ...]:
+    """The sentences of one variant, drawn by weights among those that there are."""
+    there = np.array([w if s else 0.0 for s, w in zip(sentences, weights, strict=True)])
+    bounds = np.cumsum(there)
+    return sentences[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ def fetched(dataset: Dataset) -> CacheCounts | None:
 class TrainSamples(Sequence[Sample]):
     """Samples that can be trained on; each is made of the index's columns when it is asked for."""
 
-    def __init__(self, refs: Samples, sentences: list[tuple[str, ...]]) -> None:
+    def __init__(self, refs: Samples, sentences: list[tuple[tuple[str, ...], ...]]) -> None:
         self.refs = refs
         self._sentences = sentences
 
@@ -76,9 +76,14 @@ class TrainSamples(Sequence[Sample]):
 
 
 def trainable_samples(
-    dataset: Dataset, split: str, variant: str, threads: int, tolerance: Tolerance | None = None
+    dataset: Dataset,
+    split: str,
+    variants: Collection[str],
+    threads: int,
+    tolerance: Tolerance | None = None,
 ) -> tuple[TrainSamples, int]:
-    """Samples of a split that have scans and sentences of a variant, and how many have not.
+    """Samples of a split that have scans and sentences of a variant or of one of several, and how
+    many have not.
 
     UserError where none has, naming the variants that are there, or where more are corrupt than
     `tolerance` (by default none) allows.
@@ -93,7 +98,7 @@ def trainable_samples(
         return found
 
     places: list[int] = []
-    texts: list[tuple[str, ...]] = []
+    texts: list[tuple[tuple[str, ...], ...]] = []
     names: set[str] = set()
     corrupt, num_scans = 0, refs.num_scans()
     remote = fetched(dataset) is not None
@@ -104,13 +109,16 @@ def trainable_samples(
             corrupt += 1
             continue
         names |= report.keys()
-        if report.get(variant) and num_scans[place]:
+        found = tuple(tuple(report.get(variant, ())) for variant in variants)
+        if any(found) and num_scans[place]:
             places.append(place)
-            texts.append(tuple(report[variant]))
-    if not places:
+            texts.append(found)
+    missing = [variant for variant in variants if variant not in names]
+    if not places or missing:
+        wanted = ", ".join(map(repr, missing or variants))
         raise UserError(
             f"{dataset.path}: none of the {len(refs)} studies in split {split!r} has sentences of "
-            f"variant {variant!r} (train.variant; there are: {', '.join(sorted(names)) or 'none'})"
+            f"variant {wanted} (train.variant; there are: {', '.join(sorted(names)) or 'none'})"
             "; nothing to train on"
         )
     samples = TrainSamples(refs.chosen(np.array(places, np.int64)), texts)

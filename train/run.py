@@ -61,7 +61,7 @@ class Run:
         device = choose_device(settings.device)
         threads = settings.speed.loader_threads
         samples, left_out = trainable_samples(
-            dataset, settings.split, settings.variant, threads, tolerance
+            dataset, settings.split, settings.variants, threads, tolerance
         )
         steps = steps_of(settings, len(samples))
         data = hashlib.sha256("\n".join(samples.refs.keys()).encode()).hexdigest()

@@ -73,7 +73,7 @@ def test_corrupt_studies_leave_their_batches(dataset: Path, threads: int) -> Non
     damage(dataset, *every_scan(dataset, TWO_SCANS), *every_scan(dataset, FOUR_SCANS))
     opened = Dataset.open(dataset)
     tolerance = Tolerance(2, "train.max_corrupt", opened.path)
-    samples, _ = trainable_samples(opened, "train", "offline", threads, tolerance)
+    samples, _ = trainable_samples(opened, "train", ["offline"], threads, tolerance)
     tokenizer = create_model(made.MODEL, made.GRID)[1]
     options = {"batch_size": 6, "threads": threads, "prefetch": 2, "tolerance": tolerance}
     left = take(Loader(opened, samples, tokenizer, rules(), **options), 6)  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ def test_a_batch_without_any_left_is_passed_over(dataset: Path) -> None:
         dataset, *(scan for key in keys if key != TWO_SCANS for scan in every_scan(dataset, key))
     )
     tolerance = Tolerance(15, "train.max_corrupt", opened.path)
-    samples, _ = trainable_samples(opened, "train", "offline", 2)
+    samples, _ = trainable_samples(opened, "train", ["offline"], 2)
     tokenizer = create_model(made.MODEL, made.GRID)[1]
     options = {"batch_size": 2, "threads": 2, "prefetch": 2, "tolerance": tolerance}
     taken = take(Loader(opened, samples, tokenizer, rules(), **options), 3)  # type: ignore[arg-type]
