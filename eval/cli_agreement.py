@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,6 +19,7 @@ from eval.scores import Score
 from study.errors import UserError
 
 TITLES = {"auc": "AUC", "kappa": "kappa", "sensitivity": "sens.", "specificity": "spec."}
+SUMMARY = ("auc", "kappa")
 
 
 def agreement_command(
@@ -76,16 +78,17 @@ def agreement_command(
 
 def _print(found: Agreement, ours: LabelTable, theirs: LabelTable) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    shown = Table(title=escape(f"{ours.file.name} against {theirs.file.name}"))
-    shown.add_column("label")
+    title = escape(f"{ours.file.name} against {theirs.file.name}")
+    shown = Table(title=title, box=box.SIMPLE, padding=0)
+    shown.add_column("label", min_width=16)
     for name in ("studies", "ref. yes", "yes", "unsure", *(TITLES[name] for name in METRICS)):
-        shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column(name, justify="right")
     for row in found.labels:
         counts = (row.compared, row.positive, row.called, row.uncertain)
-        cells = [_words(row.scores[name]) for name in METRICS]
+        cells = [_words(name, row.scores[name]) for name in METRICS]
         shown.add_row(escape(row.label), *(f"{count:,}" for count in counts), *cells)
     shown.add_section()
-    shown.add_row("mean", "", "", "", "", *(_words(found.intervals[name]) for name in METRICS))
+    shown.add_row("mean", "", "", "", "", *(_words(n, found.intervals[n]) for n in METRICS))
     console.print(shown)
     console.print(
         f"{found.studies:,} studies in both; {found.only_predicted:,} only in {ours.file.name}, "
@@ -111,9 +114,10 @@ def _print(found: Agreement, ours: LabelTable, theirs: LabelTable) -> None:
             )
 
 
-def _words(score: Score) -> str:
+def _words(metric: str, score: Score) -> str:
+    """A score, with its interval for those that sum a label up; all intervals are in the JSON."""
     if math.isnan(score.value):
         return "-"
-    if math.isnan(score.low):
+    if math.isnan(score.low) or metric not in SUMMARY:
         return f"{score.value:.3f}"
     return f"{score.value:.3f}\n{score.low:.2f}-{score.high:.2f}"
