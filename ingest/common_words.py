@@ -81,15 +81,21 @@ COMMON = words(
 
 EPONYMS = words(
     """
-    alzheimer arnold baker barrett bartholin basedow behcet binswanger bosniak bouchard bright
-    broca buerger caroli chance charcot chiari chopart colles crohn cushing dandy duchenne
-    epstein ewing fallot fazekas fisher foley galen gamna gleason graves grawitz hashimoto
-    heberden hirschsprung hodgkin hoffa horner hounsfield huntington kaposi kerley kienbock
-    klatskin kohler legg leigh lisfranc luschka marfan marshall meckel meniere merkel modic
-    monro monteggia morton mueller muller murphy osgood paget pancoast parkinson perthes peyer
-    pott ranke rathke reiter riedel rolando salter schatzki scheuermann schmorl sjogren spitz
-    sylvius takayasu tarlov thornwaldt tornwaldt vater virchow warthin weber wegener wernicke
-    whipple willis wilms wilson zenker
+    abrikossoff adamkiewicz addison alzheimer amplatz arnold aschoff baker balthazar bankart
+    barrett bartholin basedow behcet billroth binswanger bochdalek boehler bohler bosniak
+    bouchard bright broca buerger calve caroli chance charcot chiari chopart churg cloquet cobb
+    colles crohn cushing dandy dejerine dobhoff duchenne ebstein ellison epstein ewing fallot
+    fazekas fisher fleischner foley fournier freiberg galeazzi galen gamna ganz gleason graves
+    grawitz haglund hartmann hashimoto heberden hickman hinchey hirschsprung hodgkin hoffa
+    horner hounsfield huntington kaposi kellgren kerley kienbock kimura klatskin kohler
+    krukenberg legg leigh lemierre lewy lhermitte lisfranc luschka maisonneuve mallory marfan
+    marshall meckel meniere merkel meyerding mirels mirizzi modic monro monteggia morgagni
+    morton mounier mueller muller murphy nissen onodi osgood paget pancoast parkinson perthes
+    peyer peyronie pott ranke rathke raynaud reiter riedel riolan rokitansky rolando roux sachs
+    salter schatzki scheuermann schmorl segond seldinger sjogren spitz stafne stieda sturge
+    sylvius takayasu tarlov thornwaldt todani tornwaldt treitz trousseau valsalva vater vidian
+    virchow warthin weber wegener weiss wernicke westermark whipple willis wilms wilson wolff
+    zenker zollinger
     """
 )
 """Names of signs and diseases: they stay where the thing follows them."""

@@ -43,7 +43,8 @@ class Folded:
     def original(self, start: int, end: int) -> tuple[int, int]:
         """The span of the original that `text[start:end]` stands for, with marks that follow."""
         last = self.at[end - 1]
-        following = next((i for i in self.at[end:] if i > last), self.at[-1])
+        places = map(self.at.__getitem__, range(end, len(self.at)))
+        following = next((place for place in places if place > last), self.at[-1])
         return self.at[start], following
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ingest import deidentify, offline
+from ingest import deidentify, offline, presidio_spans
 from ingest.group import Grouping
 from ingest.scrub import Scrubbed, scrubbed
 from study import pseudonyms
@@ -81,7 +81,8 @@ def study_task(
     patient = deidentify.patient_of(key, ordered, study_uid)
     ages = [deidentify.age_years(i.patient_age) for i in ordered]
     identifying = sorted({v for i in instances for v in i.identifying})
-    clean = scrubbed(report, identifying) if report else Scrubbed("")
+    find = presidio_spans.finder(settings)
+    clean = scrubbed(report, identifying, find) if report else Scrubbed("")
     text = clean.text.strip()
     sentences = tuple(offline.summarize(text)) if text else ()
     return StudyTask(

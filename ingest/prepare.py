@@ -25,6 +25,7 @@ from ingest import (
     part_texts,
     partition,
     plan,
+    presidio_spans,
     runfolder,
     scrub,
     table,
@@ -39,6 +40,7 @@ from ingest.studies import Studies, group_studies
 from ingest.summarize import shaping
 from ingest.supervise import Limits, limits_of
 from study import private, pseudonyms
+from study.errors import UserError
 from study.ingest_sections import Ingest
 from study.records import Instance
 
@@ -52,6 +54,8 @@ PLANNING = {
     "report_source",
     "several_reports",
     "without_report",
+    "presidio",
+    "presidio_model",
     "valid_fraction",
     "test_fraction",
 }
@@ -95,6 +99,7 @@ def write_order(run: Path, settings: Ingest, key: bytes) -> None:
         "ingest": settings.model_dump(mode="json", include=PLANNING),
         "key": pseudonyms.key_fingerprint(key),
         "program": program(),
+        "presidio": presidio_spans.in_use(settings),
         "summarizers": [shaping(summarizer) for summarizer in settings.summarizers],
     }
     text = json.dumps([json.dumps(order, sort_keys=True), asdict(limits_of(settings.speed))])
@@ -137,7 +142,11 @@ def _read_order(run: Path, _mtime_ns: int) -> Order:
     file = run / pseudonyms.KEY_FILE
     if not file.exists():
         raise FileNotFoundError(f"{file}: the client makes the project key, never a worker")
-    settings = Ingest(**json.loads(text)["ingest"])
+    order = json.loads(text)
+    settings = Ingest(**order["ingest"])
+    here = presidio_spans.in_use(settings)
+    if here != order["presidio"]:
+        raise UserError(f"ingest.presidio: {order['presidio']} at the client, {here} at a worker")
     return Order(settings, pseudonyms.project_key(file), text, Limits(**limits))
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from rich.console import RenderableType
 
-from ingest import assign, summaries, table, turn
+from ingest import assign, presidio_spans, summaries, table, turn
 from ingest.allowlist import public_settings
 from ingest.cluster import Workers
 from ingest.crawl import settings_of
@@ -128,7 +128,8 @@ def grouped_in(pipeline: Pipeline, progress: Progress, show: Show = unseen) -> I
     pipeline = pipeline.model_copy(
         update={"ingest": pipeline.ingest.model_copy(update={"select": select})}
     )
-    check_tables(_with_source(pipeline))
+    presidio_spans.in_use(_with_source(pipeline))
+    check_tables(pipeline.ingest)
     shaping = shaping_settings(pipeline)
     refuse_other_settings(dataset, run, shaping)
     if run.is_dir():

@@ -38,6 +38,8 @@ SHAPING = {
     "intensity",
     "volume_files",
     "without_report",
+    "presidio",
+    "presidio_model",
     "valid_fraction",
     "test_fraction",
 }

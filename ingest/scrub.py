@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ingest.folded import fold
 from ingest.identifying_patterns import KINDS, pattern_spans
 from ingest.seeds import seed_spans
-from ingest.spans import Span, joined
+from ingest.spans import Find, Span, joined, nothing
 
 MARK = re.compile(rf"\[(?:{'|'.join(KINDS)})\]")
 """What a scrubbed span was replaced by."""
@@ -32,21 +32,23 @@ class Scrubbed:
     """Kind -> how many spans were cut; never what they were."""
 
 
-def scrub(text: str, identifying: Sequence[str]) -> str:
+def scrub(text: str, identifying: Sequence[str], find: Find = nothing) -> str:
     """Report text with identifying spans replaced by [KIND]; `identifying` are header values of the
     study (see `identity`)."""
-    return scrubbed(text, identifying).text
+    return scrubbed(text, identifying, find).text
 
 
-def scrubbed(text: str, identifying: Sequence[str]) -> Scrubbed:
-    """The same, with counts. Scrubbing again changes nothing.
+def scrubbed(text: str, identifying: Sequence[str], find: Find = nothing) -> Scrubbed:
+    """The same, with counts, and with what `find` finds in folded text besides. Without it,
+    scrubbing again changes nothing.
 
     >>> scrubbed("Ms. Doe, seen 3/15/61: 12 mm mass.", ["Doe^Jane"])
     Scrubbed(text='[NAME], seen [DATE]: 12 mm mass.', counts={'DATE': 1, 'NAME': 1})
     """
     folded = fold(text)
     marks = [match.span() for match in MARK.finditer(folded.text)]
-    found = [*pattern_spans(folded.text), *seed_spans(folded.text, identifying)]
+    seeded = seed_spans(folded.text, identifying)
+    found = [*pattern_spans(folded.text), *seeded, *find(folded.text)]
     spans = joined([span for span in found if not _within(span, marks)], folded.text)
     pieces, done = [], 0
     for span in spans:

@@ -6,7 +6,7 @@ In: spans that may overlap. Out: spans in order that do not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -16,6 +16,15 @@ class Span(NamedTuple):
     start: int
     end: int
     kind: str
+
+
+Find = Callable[[str], Iterator[Span]]
+"""Spans of a text, which may overlap."""
+
+
+def nothing(_text: str) -> Iterator[Span]:
+    """A `Find` that finds none."""
+    return iter(())
 
 
 BETWEEN_NAMES = re.compile(r"[ \t,.'-]{0,3}")

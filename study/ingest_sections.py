@@ -305,6 +305,12 @@ class Ingest(Section):
     without_report: Literal["keep", "reject"] = "keep"
     """What becomes of a study that has no report: kept (without sentences), or rejected as
     NO_REPORT."""
+    presidio: bool = False
+    """Also scrub names in prose and telephone numbers that presidio finds in English reports. Needs
+    the extra `presidio` and a spaCy pipeline; some 50 ms a report, 600 MB a worker."""
+    presidio_model: Annotated[str, Field(min_length=1)] = "en_core_web_md"
+    """Installed spaCy pipeline for English that presidio finds names with, or the folder of one, in
+    the same place on all workers."""
     select: Select = Select()
     rules: Rules = Rules()
     grid: Grid = Grid()

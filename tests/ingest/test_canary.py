@@ -183,7 +183,7 @@ def _leaky_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _leaky_scrub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.plan.scrubbed", lambda text, identifying: Scrubbed(text))
+    monkeypatch.setattr("ingest.plan.scrubbed", lambda text, *_: Scrubbed(text))
 
 
 def _leaky_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
