@@ -2,7 +2,7 @@
 
 In: folded text (see `folded`), the name of a spaCy pipeline. Out: spans of kinds NAME and PHONE.
 presidio (an extra of the package) is asked for people and telephone numbers alone: on real CT and
-MR reports nothing that it took for a place or an organisation was one ("CT", "FLAIR", "Level IV").
+MR reports what it took for places and organisations identified nobody ("CT", "Level IV").
 People are taken where `person_names` says that they can be some. Only English text is looked at.
 Loaded once a process, never from the network: presidio itself would fetch a pipeline that it lacks.
 """
