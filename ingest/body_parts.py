@@ -10,7 +10,8 @@ hepat liver; nephr kidney; pyelo kidney; splen spleen; gastr stomach; colect col
 pancreat pancreas; cholecyst gallbladder; append appendix; hyster uterus; oophor ovary
 prostat prostate; thyroid thyroid; encephal brain; cerebr brain; mening meninges; pneumon lung
 bronch bronchus; pleur pleura; cardi heart; pericard pericardium; arthr joint; oste bone
-spondyl spine; sinus sinus; mastoid mastoid; cholang bileduct; ureter ureter; laryng larynx
+tendin tendon; synov joint; spondyl spine; sinus sinus
+mastoid mastoid; cholang bileduct; ureter ureter; laryng larynx
 trache trachea; esophag esophagus; duoden duodenum; disc disc; vertebr spine
 """
 """What a Greek or Latin word begins with, and the body part that it speaks of."""
@@ -92,7 +93,8 @@ pericardium: pericardial > heart; coronary > heart artery; circumflex > coronary
 pulmonaryartery > chest artery; aorta: aortic > artery; esophagus: esophageal, oesophagus > chest
 diaphragm: diaphragmatic > chest; hiatal >; rib > chest bone; sternum: sternal > chest
 clavicle > chest; breast > chest; supraclavicular > chest; subclavian > chest
-abdomen: abdominal, intraabdominal >; liver: hepatic > abdomen; gallbladder > abdomen
+abdomen: abdominal, intraabdominal >; liver: hepatic > abdomen
+caudatelobe > liver; gallbladder > abdomen
 bileduct > abdomen duct; duct: ductal >; portalvein > abdomen vein; hepaticvein > abdomen vein
 spleen: splenic > abdomen; pancreas: pancreatic > abdomen; adrenal > abdomen
 kidney: renal > abdomen; renalpelvis > kidney; renalartery > kidney artery

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from ingest.claims import Statement, Token
-from ingest.vocabulary import CONTAINERS, KINDS, Kind
+from ingest.vocabulary import CONTAINERS, KINDS, Kind, is_a
 
 CLAIMS = (Kind.FINDING, Kind.NORMAL)
 WEIGHT = {
@@ -49,8 +49,9 @@ NOTHING: frozenset[str] = frozenset()
 @cache
 def related(concept: str) -> frozenset[str]:
     """All that may be named instead of a concept, itself not among them."""
+    inflamed = frozenset({"inflammation"}) if concept.endswith("itis") else NOTHING
     return (
-        KINDS.get(concept, NOTHING) | KINDS_BELOW.get(concept, NOTHING)
+        inflamed | KINDS.get(concept, NOTHING) | KINDS_BELOW.get(concept, NOTHING)
         | CONTAINERS.get(concept, NOTHING) | CONTENTS.get(concept, NOTHING)
     )  # fmt: skip
 
@@ -124,14 +125,18 @@ def agreement(said: Token, other: Token) -> float:
         normal, finding = (said, other) if said.kind is Kind.NORMAL else (other, said)
         if said.denied and said.kind is Kind.NORMAL and not finding.denied:
             return NORMAL_DENIES
-        return NORMAL_DENIES if finding.denied and not normal.denied else 0.0
+        if normal.denied:
+            return 0.0
+        if finding.denied:
+            return NORMAL_DENIES
+        return -NORMAL_DENIES if finding is said else 0.0
     if said.concept == other.concept:
         return 1.0 if said.denied == other.denied else -1.0
-    if other.concept in KINDS_BELOW.get(said.concept, NOTHING):
+    if is_a(other.concept, said.concept):
         if said.denied:
             return 0.6 if other.denied else -0.9
         return 0.0 if other.denied else 0.9
-    if other.concept in KINDS.get(said.concept, NOTHING):
+    if is_a(said.concept, other.concept):
         if said.denied:
             return 0.9 if other.denied else 0.0
         return -0.9 if other.denied else 0.0

@@ -70,7 +70,8 @@ ONE = re.compile(rf"({NUMBER})(?:[\s-]*({UNIT})s?(?![a-z]))?")
 
 
 ANY = re.compile(
-    rf"\d|\b(?:{'|'.join([*COUNTS, *ORDINALS])})\b|\b(?:{GRADED})s?[\s-]*[ivxa-e]{{1,4}}\b|\bone\b"
+    rf"\d|centimet|\b(?:one|{'|'.join([*COUNTS, *ORDINALS])})\b"
+    rf"|\b(?:{GRADED})s?[\s-]*[ivxa-e]{{1,4}}\b"
 )
 """What a text without any number lacks."""
 
@@ -88,6 +89,7 @@ def marked(text: str) -> str:
     text = DIGIT_GRADE.sub(r"\1 #n:\2 ", text)
     text = re.sub(r"\b(first|second|third)[- ]degree\b", _degree, text)
     text = LETTER_GRADE.sub(lambda m: f"{m[1]} #n:{m[2]} ", text)
+    text = re.sub(r"\bsub-?centimet(?:er|re)\b", "below 1 cm", text)
     text = COUNT.sub(lambda m: str(COUNTS[m[0]]), text)
     text = re.sub(r"\b(?:a|another) second\b", "another", text)
     text = VERTEBRA.sub(_vertebra, text)

@@ -49,6 +49,8 @@ SLACK = 0.2
 """How much more like the sentence another value may be than its own."""
 SURE = 1.0
 """Likeness at which a statement is the right one although it names no finding of the sentence."""
+UNSAID = 0.6
+"""The same where the report says nothing on the axis near what is like the sentence."""
 REACH = 6
 """Words within which a body part and a finding of a sentence belong together."""
 GENERIC = words("lesion enlarged mass process injury")
@@ -56,7 +58,7 @@ GENERIC = words("lesion enlarged mass process injury")
 SOFT = words(
     """
     compression obstruction defect osteophyte degeneration narrowing shift infiltration
-    inflammation swelling deformity scar thickening injury disruption hypertrophy resection
+    inflammation swelling deformity scar thickening hypertrophy resection
     """
 )
 """Findings that describe more than they diagnose: a paraphrase may choose its own."""
@@ -197,10 +199,14 @@ def _findings(sentence: Statement, near: list[Statement]) -> Problem | None:
 def _denials(sentence: Statement, near: list[Statement]) -> Problem | None:
     """What has no name as a finding is denied as the report denies it, for the most part."""
     balance = 0.0
-    if any(t.kind in CLAIMS for t in sentence.tokens):
+    claims = [t for t in sentence.tokens if t.kind in CLAIMS]
+    if any(t.denied for t in claims):
         return None
+    silent: tuple[Kind, ...] = (Kind.WORD, Kind.MEASURE)
+    if not claims:
+        silent = (Kind.WORD, Kind.MEASURE, Kind.PART, Kind.LEVEL)
     for token in sentence.tokens:
-        if token.concept.startswith(("side:", "degree:")):
+        if token.kind not in silent and not token.concept.startswith(("age:", "change:")):
             continue
         same = opposite = 0.0
         for statement in near:
@@ -275,7 +281,7 @@ def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
                     opposite = max(opposite, like)
         if token.concept == "side:both":
             same = max(same, _unsided(sentence, token, near))
-        slack = 0.0 if axis == "side:" else SLACK
+        slack = 0.0 if axis == "side:" else SLACK if same else UNSAID
         if same + slack < opposite or (axis == "side:" and same == 0.0):
             return AXIS_REASON[axis], token.written
     return None

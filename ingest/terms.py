@@ -9,6 +9,7 @@ usual terms of CT and MR reports.
 from __future__ import annotations
 
 REWRITTEN = """
+caudate lobe = caudatelobe; collarbone = clavicle; breastbone = sternum
 surgically absent = resection; surgically removed = resection; been removed = resection
 been resected = resection; compression deformity = compression fracture
 wedge deformity = compression fracture; vertebral collapse = compression fracture
@@ -148,7 +149,8 @@ metastasis: metastatic, metastases
 glioma: glioblastoma, astrocytoma
 effusion: fluid
 stone: calculus, calculi, lithiasis
-enlarged: enlargement, dilated, dilatation, dilation, distended, distention, distension, widened
+enlarged: patulous, enlargement, dilated, dilatation
+enlarged: dilation, distended, distention, distension, widened
 enlarged: ectasia, ectatic, prominent, prominence
 narrowing: stenosis, stenotic, narrowed, stenoses, compromise
 thickening: thickened, thick
@@ -203,6 +205,7 @@ invasion: invading, invades, invasive
 infiltration: infiltrating, infiltrative
 leak: leakage, extravasation
 hypertrophy: hypertrophic
+tendinopathy: tendinosis
 resection: resected
 lordosis: lordotic
 kyphosis: kyphotic

@@ -99,8 +99,8 @@ def _vocabulary() -> dict[str, tuple[str, Kind]]:
         add(word, word, Kind.FINDING)
     for entry in re.split(r"[;\n]", body_parts.PARTS.strip()):
         names, _, _ = entry.partition(">")
-        name, _, others = names.partition(":")
-        for word in [name, *others.split(",")]:
+        name, _, rest = names.partition(":")
+        for word in [name, *rest.split(",")]:
             if word.strip() and " " not in word.strip():
                 add(word.strip(), name.strip(), Kind.PART)
     return found
@@ -204,8 +204,13 @@ def meaning(word: str) -> tuple[str, Kind] | None:
         if inner and inner[1] is Kind.FINDING:
             return inner
     if len(word) > 5 and FINDING_ENDING.search(noun(word)):
-        return stem(word), Kind.FINDING
+        return noun(word).removesuffix("s") if word.endswith("omas") else noun(word), Kind.FINDING
     return stem(word), Kind.WORD
+
+
+def is_a(narrow: str, wide: str) -> bool:
+    """Whether every finding of the first kind is one of the second; every -itis is inflammation."""
+    return wide in KINDS.get(narrow, ()) or (wide == "inflammation" and narrow.endswith("itis"))
 
 
 ROOTS = [tuple(pair.split()) for pair in re.split(r"[;\n]", body_parts.ROOTS.strip())]
