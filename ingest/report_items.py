@@ -37,14 +37,16 @@ ENDED = re.compile(r"[.!?:\u3002\uff01\uff1f][)\]\"'\u201d\u2019]*$")
 FUNCTION_WORD = re.compile(
     r"(?:^|[\s(])(?:the|an?|of|in|on|at|to|for|with|without|and|or|by|from|as|is|are|was|were|be"
     r"|been"
-    r"|has|have|no|than|that|which|this|these|its|into|within|per|measuring|left|right|small"
-    r"|mild|der"
+    r"|has|have|no|than|that|which|this|these|its|into|within|per|measuring"
+    r"|der"
     r"|die|das|des|den|dem|und|oder|mit|ohne|im|in|am|von|zu|le|la|les|de|du|et|ou|avec|sans|el|los"
     r"|las|con|sin|y)$|[,/(-]$",
     re.I,
 )
 HYPHENATED = re.compile(r"[^\W\d_]-$")
 AFTER_HYPHEN = re.compile(r"[^a-z]|(?:and|or|to|und|et|y)\b")
+STOPPED = re.compile(r"[.\u3002\uff0e][ \t]*$")
+ENDLESS = 1 << 30
 MIN_WIDTH = 30
 """Columns; lines of a narrower paragraph were not wrapped."""
 MAX_LABEL_WORDS = 8
@@ -120,19 +122,24 @@ def items(lines: Sequence[str]) -> list[Item]:
 
 
 def _widths(lines: Sequence[str]) -> list[int]:
-    """Width of the paragraph of each line; 0 where all is in capitals and has full stops: there a
-    line's first capital says nothing, and a stop is not left out."""
+    """Width of the paragraph of each line."""
     widths, start = [0] * len(lines), 0
     for end in range(len(lines) + 1):
         if end == len(lines) or not lines[end].strip():
-            width = max((len(line.rstrip()) for line in lines[start:end]), default=0)
-            if any(". " in line for line in lines[start:end]) and all(
-                map(_is_upper, lines[start:end])
-            ):
-                width = 0
-            widths[start:end] = [width] * (end - start)
+            widths[start:end] = [_width(lines[start:end])] * (end - start)
             start = end + 1
     return widths
+
+
+def _width(lines: Sequence[str]) -> int:
+    """Width to which a paragraph was wrapped. 0 where all is in capitals with full stops: there a
+    line's first capital says nothing, and no stop is left out. Endless where no line has a stop and
+    each begins as a sentence does: there each is one."""
+    if any(". " in line for line in lines) and all(map(_is_upper, lines)):
+        return 0
+    if not any(STOPPED.search(line) or line.lstrip()[:1].islower() for line in lines):
+        return ENDLESS
+    return max((len(line.rstrip()) for line in lines), default=0)
 
 
 def _is_upper(line: str) -> bool:

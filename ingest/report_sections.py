@@ -11,7 +11,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from ingest.report_titles import DECORATION, LABELS, MAX_TITLE, SECTIONS, Kind, is_exam, kind_of
+from ingest.report_titles import (
+    DECORATION,
+    LABELS,
+    MAX_TITLE,
+    SECTIONS,
+    Kind,
+    is_exam,
+    kind_of,
+    kind_of_line,
+)
 
 MARK = re.compile(r"[ \t]*(?:(?:\(?\d{1,2}[.)]|[-*+\u2013\u2014>])[ \t]+)?")
 """A list mark that may stand before a title."""
@@ -99,9 +108,11 @@ def _titles(line: str) -> Iterator[tuple[int, int, str, Kind]]:
     bare = line.strip(DECORATION)
     if not bare:
         return
+    has_colon = bool(COLON.search(line))
     if len(bare) <= MAX_BARE and (bare[0].isupper() or not bare.isascii()):
-        kind = kind_of(MARK.sub("", bare, count=1))
-        if kind in SECTIONS or (kind is Kind.LINE and ":" not in bare):
+        title = MARK.sub("", bare, count=1)
+        kind = kind_of(title) if has_colon else kind_of_line(title)
+        if kind in SECTIONS or (kind is Kind.LINE and not has_colon):
             yield 0, len(line), bare, kind
             return
     done = 0

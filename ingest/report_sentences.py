@@ -18,6 +18,8 @@ NEVER_END = word_set(
     "evtl insb inkl zzgl max min med dipl p.ex ej sra sr dra örn vb"
 )
 """Abbreviations that something always follows."""
+HONORIFICS = word_set("dr drs mr mrs prof st")
+"""The same in capitals; other capitals are an acronym that may end a sentence: MS."""
 SELDOM_END = word_set(
     "no nos cm mm ml cc kg mg im img se li re bds ant post sup inf lat med asc desc seg segs art "
     "vv aa rt lt bilat obl trans sag cor ax abd temp etc al inc ltd diam thk min hr hrs sec dist "
@@ -106,6 +108,9 @@ def _goes_on(paragraph: str, start: int, end: re.Match[str]) -> bool:
     first = next_word[1] if next_word else ""
     if end[0].startswith("..") or not first:
         return not first[:1].isupper()
+    is_acronym = last and last[1].isupper() and len(word) > 1 and word not in HONORIFICS
+    if is_acronym and first[0].isupper() and not after.isupper():
+        return False  # MS is a disease where Ms. is a title
     if word in NEVER_END or word.rpartition("/")[2] in NEVER_END:
         return True
     if first[0].isdigit():

@@ -117,11 +117,15 @@ TECHNIQUE = re.compile(
     re.I,
 )
 HISTORY = re.compile(
-    r"clinical(?:ly)?(?: .{0,60})?|.{0,40}\bhistory(?: .{0,40})?|indications?(?: .{0,60})?"
+    r"clinical(?: (?:history|information|info|indications?|data|details?|questions?|context"
+    r"|background"
+    r"|impression|diagnos[ie]s|summary|statement|presentation|symptoms?|problems?|concerns?|notes?"
+    r"|features|hx|request|suspicion|findings|profile|scenario|setting)(?: .{0,60})?)?"
+    r"|.{0,40}\bhistory(?: .{0,40})?|indications?(?: .{0,60})?"
     r"|reasons?(?: .{0,60})?|symptoms?|presenting .{0,40}|chief complaints?|complaints?"
     r"|(?:.{0,20} )?diagnos[ie]s(?: codes?)?|referral(?: .{0,40})?|question|request"
     r"|background|context"
-    r"|hx|dx|pmh|hpi|rule out|surgery|surgical .{0,30}|age and sex|relevant .{0,40}"
+    r"|hx|dx|pmh|hpi|rule out|surgery|age and sex|relevant (?:clinical )?(?:info\w*|data|details)"
     r"|klin(?:ik|\.|ische?r?)(?: .{0,60})?|(?:rechtfertigende )?indikation(?:en)?|fragestellung"
     r"|anamnese|vorgeschichte|diagnosen?|anforderung"
     r"|renseignements?(?: .{0,40})?|motif(?: .{0,40})?|ant.c.dents?(?: .{0,40})?"
@@ -145,7 +149,8 @@ ADVICE = re.compile(
     re.I,
 )
 LINE = re.compile(
-    r"primary .{0,40}|verifier(?: .{0,20})?|(?:exm|exam|reported|verified) date|req phys|pat loc"
+    r"primary (?:interpreting|diagnostic|care|read).{0,40}|verifier(?: .{0,20})?|(?:exm|exam"
+    r"|reported|verified) date|req phys|pat loc"
     r"|img loc|service"
     r"|(?:patient|pt)(?:'s)?(?: (?:name|id|no|number|location|age|sex|dob))?|name|surname|forename"
     r"|(?:date|place) of birth|birth ?date|d\.?o\.?b\.?|age|sex|gender|age/sex|mrn|mr ?#|ssn"
@@ -178,10 +183,23 @@ LINE = re.compile(
     r"|.{0,4}日期|.{0,4}医[师生]",
     re.I,
 )
+SIGNATURE = re.compile(
+    r"(?:this report was )?(?:electronically |digitally )?(?:e-?)?(?:signed|dictated|transcribed"
+    r"|typed"
+    r"|reported|verified|approved|authori[sz]ed|finali[sz]ed|validated|co-?signed)(?: "
+    r"electronically)?"
+    r"(?: (?:by|on|at)\b.{0,60})?|(?:end of|final) report|page \d+(?: of \d+)?|primary "
+    r"interpreting staff"
+    r"|report status|signature",
+    re.I,
+)
+"""Administrative lines that no colon marks as such."""
 DECORATION = " \t*#_=~.|<>[]-\u2013\u2014"
 SEPARATOR = re.compile(r"[\s/&,()+]+|(?<=\w)-(?=\s)")
 MAX_TITLE = 70
 MAX_WORDS = 9
+MAX_BARE_WORDS = 5
+"""Of a title without a colon."""
 
 
 @lru_cache(maxsize=4096)
@@ -210,6 +228,17 @@ def kind_of(title: str) -> Kind:
     if is_anatomy_label(title):
         return Kind.ANATOMY
     return Kind.EXAM if is_exam(title) else Kind.OTHER
+
+
+def kind_of_line(line: str) -> Kind:
+    """The same of a line without a colon, which is more often a sentence than a title."""
+    line = line.strip(DECORATION)
+    if SIGNATURE.fullmatch(line.rstrip(".")):
+        return Kind.LINE
+    if line.endswith(".") or len(line.split()) > MAX_BARE_WORDS:
+        return Kind.OTHER
+    kind = kind_of(line)
+    return Kind.OTHER if kind is Kind.LINE else kind
 
 
 def is_exam(title: str) -> bool:

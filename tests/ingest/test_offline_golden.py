@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from offline_golden import BOUND, FREE, fact, golden_real, invented, real_rows
 
 from ingest.offline import summarize
@@ -68,6 +70,34 @@ def test_the_layout_changes_no_sentence(layout: str, real_data: Path) -> None:
             continue
         plain, laid_out = summarize(row["text"]), summarize(LAYOUTS[layout](row["text"]))
         assert [s.lower() for s in laid_out] == [s.lower() for s in plain], row["id"]
+
+
+POOL = sorted(
+    {
+        s
+        for sentences in golden_real()[FREE].values()
+        for s in sentences
+        if ":" not in s and "?" not in s
+    }
+)
+MIXES: dict[str, Callable[[list[str]], str]] = {
+    "a paragraph": lambda chosen: f"FINDINGS: {' '.join(chosen)}",
+    "a list": lambda chosen: "\n".join(["Findings", *(f"- {s.rstrip('.')}" for s in chosen)]),
+    "numbers in a line": lambda chosen: (
+        f"IMPRESSION: {' '.join(f'{n}. {s}' for n, s in enumerate(chosen, 1))}"
+    ),
+    "numbers on lines": lambda chosen: "\n".join(
+        ["HISTORY: Pain.", "IMPRESSION:", *(f"{n}) {s}" for n, s in enumerate(chosen, 1))]
+    ),
+    "commas": lambda chosen: f"EXAM: , CT.,FINDINGS: , {','.join(chosen)}",
+    "no title": lambda chosen: "  ".join(chosen),
+}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@given(chosen=st.lists(st.sampled_from(POOL), min_size=1, max_size=8, unique_by=str.lower))
+def test_accepted_sentences_are_found_again_in_any_company(mix: str, chosen: list[str]) -> None:
+    assert summarize(MIXES[mix](chosen)) == chosen
 
 
 def test_no_golden_sentence_is_a_title_or_a_bare_label() -> None:
