@@ -11,7 +11,9 @@ past, to relatives, or to the question of the clinician is `ABSENT`: nothing is 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from ingest.claims import folded
@@ -35,6 +37,8 @@ AFTER_COMMA = words(
 )
 """Words with which another finding begins after a comma, so that a denial ends there."""
 AFTER_AND = words("the a an there mild moderate severe small large minimal trace new")
+BOTH_WAYS = words("versus vs")
+"""Words that act on what is before and after them."""
 LIKENED = words("compatible consistent keeping line associated")
 """Words after which "with" goes on with what is doubted."""
 STRENGTH = {Answer.YES: 0, Answer.UNCERTAIN: 1, Answer.NO: 2, Answer.ABSENT: 3}
@@ -135,14 +139,19 @@ def asserted(sentence: str) -> Asserted:
     >>> [(w, str(a)) for w, a in zip(found.words, found.answers) if w in {"bleed", "old"}]
     [('bleed', 'no'), ('old', 'uncertain')]
     """
-    said = words_of(sentence)
+    return of_words(words_of(sentence))
+
+
+def of_words(said: list[str]) -> Asserted:
+    """The same of a sentence in words."""
     answers = [Answer.YES] * len(said)
-    starts, text = _joined(said)
+    ends = list(accumulate(len(word) + 1 for word in said))  # of each word and the blank after it
+    text = " ".join(said)
     taken = [False] * len(said)
     for cue in CUES:
         for found in cue.pattern.finditer(text):
-            first, last = starts[found.start()], _last_word(starts, found)
-            if any(taken[first : last + 1]) and not _acts_both_ways(said[first]):
+            first, last = (bisect_right(ends, at) for at in (found.start(), found.end() - 1))
+            if any(taken[first : last + 1]) and said[first] not in BOTH_WAYS:
                 continue
             taken[first : last + 1] = [True] * (last + 1 - first)
             if cue.effect is None:
@@ -151,23 +160,6 @@ def asserted(sentence: str) -> Asserted:
                 if STRENGTH[cue.effect] > STRENGTH[answers[place]]:
                     answers[place] = cue.effect
     return Asserted(tuple(said), tuple(answers))
-
-
-def _joined(said: list[str]) -> tuple[dict[int, int], str]:
-    """Where in the text of all words each one starts, and the text."""
-    starts, at = {}, 0
-    for number, word in enumerate(said):
-        starts[at] = number
-        at += len(word) + 1
-    return starts, " ".join(said)
-
-
-def _last_word(starts: dict[int, int], found: re.Match[str]) -> int:
-    return max(number for at, number in starts.items() if at < max(found.end(), found.start() + 1))
-
-
-def _acts_both_ways(word: str) -> bool:
-    return word in ("versus", "vs")
 
 
 def _scope(said: list[str], first: int, last: int, cue: Cue) -> range:

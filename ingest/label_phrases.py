@@ -9,6 +9,7 @@ effusion"), and does not reach across what begins another thing ("effusion with 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +25,8 @@ JOINING = word_set(", and or nor : versus vs")
 APART = word_set("with without but while although")
 """Words that begin another thing."""
 
-Alternatives = tuple[str, ...]
+Alternatives = re.Pattern[str]
+"""A word, as one of those that it may be."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,12 @@ def matches(words: Sequence[str], phrases: Sequence[str]) -> list[Match]:
     [Match(head=3, others=(0,))]
     """
     found = []
+    text = " ".join(words)
     for phrase in phrases:
         *others, last = _phrase(phrase)
-        heads = [at for at, word in enumerate(words) if _is(word, last)]
+        if not last.search(text):
+            continue  # as most are not there at all
+        heads = [at for at, word in enumerate(words) if last.fullmatch(word)]
         for head in heads:
             places = [_beside(words, head, heads, other) for other in others]
             if None not in places:
@@ -71,7 +76,7 @@ def matches(words: Sequence[str], phrases: Sequence[str]) -> list[Match]:
 
 def _beside(words: Sequence[str], head: int, heads: list[int], other: Alternatives) -> int | None:
     """Place of the word nearest to a head that belongs to it."""
-    near = [at for at in _within_reach(words, head) if _is(words[at], other)]
+    near = [at for at in _within_reach(words, head) if other.fullmatch(words[at])]
     near = [
         at
         for at in near
@@ -109,17 +114,15 @@ def _within_reach(words: Sequence[str], head: int) -> list[int]:
     return found
 
 
-def _is(word: str, alternatives: Alternatives) -> bool:
-    return any(
-        word.startswith(a[:-1]) if a.endswith("*") else word in (a, f"{a}s", f"{a}es")
-        for a in alternatives
-    )
-
-
 @lru_cache(maxsize=4096)
 def _phrase(phrase: str) -> tuple[Alternatives, ...]:
-    """A phrase by word and alternative, spelt as `words_of` spells."""
+    """A phrase word by word, spelt as `words_of` spells; a word stands for its plural too."""
     return tuple(
-        tuple("".join(words_of(a.rstrip("*"))) + "*" * a.endswith("*") for a in word.split("|"))
+        re.compile(rf"(?<!\S)(?:{'|'.join(map(_spelt, word.split('|')))})(?!\S)")
         for word in phrase.replace("-", " ").split()
     )
+
+
+def _spelt(word: str) -> str:
+    plain = re.escape("".join(words_of(word.rstrip("*"))))
+    return rf"{plain}\S*" if word.endswith("*") else f"{plain}(?:e?s)?"

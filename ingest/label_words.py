@@ -9,15 +9,17 @@ measured in tests/ingest/test_label_words.py; a language model reads better.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ingest import normal as normal_study
-from ingest.assertion import Asserted, asserted
+from ingest.assertion import Asserted, asserted, of_words, words_of
 from ingest.label_phrases import Match, matches
 from ingest.label_set import Answer, Label, LabelSet
 
 OVER = {Answer.ABSENT: 0, Answer.NO: 1, Answer.UNCERTAIN: 2, Answer.YES: 3}
 """Which of two sentences decides."""
+MAX_WORDS = 120
+"""Of a sentence that is read as one."""
 TURNED = {Answer.YES: Answer.NO, Answer.NO: Answer.YES}
 
 
@@ -32,23 +34,32 @@ def offline_labels(sentences: Sequence[str], label_set: LabelSet) -> dict[str, A
     """
     if not sentences:
         return {}
-    read = [asserted(sentence) for sentence in sentences]
+    read = [of_words(piece) for sentence in sentences for piece in _pieces(words_of(sentence))]
     answers = {
-        label.name: _normal(sentences, read) if label.normal else _answer(label, label_set, read)
+        label.name: _normal(sentences) if label.normal else _answer(label, label_set, read)
         for label in label_set.labels
     }
     return label_set.with_included(answers)
 
 
-def _normal(sentences: Sequence[str], read: Sequence[Asserted]) -> Answer:
+def _pieces(words: list[str]) -> Iterator[list[str]]:
+    """A sentence in words, or what should be one, in parts of which none takes long."""
+    for start in range(0, len(words), MAX_WORDS):
+        yield words[start : start + MAX_WORDS]
+
+
+def _normal(sentences: Sequence[str]) -> Answer:
     """Whether the report is one of a normal study, by what is said of this study alone."""
-    said = [
-        " ".join(w for w, a in zip(r.words, r.answers, strict=True) if a is not Answer.ABSENT)
-        if Answer.ABSENT in r.answers
-        else sentence
-        for sentence, r in zip(sentences, read, strict=True)
-    ]
+    said = [_of_this_study(sentence) for sentence in sentences]
     return Answer.NO if normal_study.why_not("\n".join(said)) else Answer.YES
+
+
+def _of_this_study(sentence: str) -> str:
+    read = asserted(sentence)
+    if Answer.ABSENT not in read.answers:
+        return sentence
+    both = zip(read.words, read.answers, strict=True)
+    return " ".join(word for word, answer in both if answer is not Answer.ABSENT)
 
 
 def _answer(label: Label, label_set: LabelSet, read: Sequence[Asserted]) -> Answer:
