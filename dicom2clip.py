@@ -241,12 +241,15 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
         console.print(
             "  " + ", ".join(f"{count:,} {reason}" for reason, count in sums.by_reason.items())
         )
-    for variant, found in result.summaries.items():
+    for variant, found in result.answers.get("summaries", {}).items():
         dropped, failed = sum(found["dropped"].values()), sum(found["failed"].values())
         console.print(
             f"  {variant}: {found['sentences']:,} sentences of {found['reports']:,} reports, "
             f"{dropped:,} dropped, {found['flagged']:,} reports flagged, {failed:,} without answer"
         )
+    for name, found in result.answers.get("labels", {}).items():
+        yes = sum(counts.get("yes", 0) for counts in found["answers"].values())
+        console.print(f"  labels {name}: {yes:,} times yes in {found['reports']:,} reports")
     for what, counts in (("reports", result.reports), ("labels", result.labels)):
         if counts and counts.words():
             console.print(f"  {what}: {counts.words()}; see `dicom2clip ingest reports`")
@@ -262,7 +265,7 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
         "reports": result.reports.as_json() if result.reports else None,
         "labels": result.labels.as_json() if result.labels else None,
         "scrubbed": dict(result.scrubbed),
-        "summaries": dict(result.summaries),
+        "answers": dict(result.answers),
         "rejected_by_failure": sums.failures,
     }
 

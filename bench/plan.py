@@ -3,7 +3,7 @@
 In: a number of images. Out: JSON. A table of instances as a crawl leaves it is made up, streaming:
 studies of about a hundred images in two to five series, in the order of their paths, with reports
 and labels for nine in ten. Then it is planned as the job does it: dealt out in parts, grouped,
-scrubbed, summarised, assigned to shards, the ledger written; then once more, as after a kill.
+scrubbed, answered, assigned to shards, the ledger written; then once more, as after a kill.
 Memory is what all processes hold resident at the same time, looked at four times a second, pages
 that several share counted for each.
 
@@ -32,7 +32,7 @@ from ingest import job, table, turn
 from ingest.cluster import Workers
 from ingest.live import Live
 from ingest.planning import group_all
-from ingest.ready import Begun, plan, summarised
+from ingest.ready import Begun, answered, plan
 from study import private, pseudonyms
 from study.config import Pipeline
 from study.ingest_sections import Ingest, IngestSpeed
@@ -103,7 +103,7 @@ def planned(pipeline: Pipeline) -> dict[str, Any]:
         grouped = group_all(pipeline, key, workers, stages, of_turn)
         live = Live(run, workers, stages)
         begun = Begun(pipeline, grouped, workers, live, log, key, {}, of_turn)
-        work = plan(begun, summarised(begun))
+        work = plan(begun, answered(begun))
         planned_s = time.monotonic() - start
         sums = job.settled_ledger(pipeline, work, workers)
         seconds = time.monotonic() - start

@@ -17,9 +17,9 @@ from rich.table import Table
 
 from ingest import explain as explanation
 from ingest import ledger, ledger_search, live, native_job, table
+from ingest.cli_answers import label, summarize
 from ingest.cli_options import AsJson, ConfigFile, Name, Overrides, printable
 from ingest.cli_reports import reports
-from ingest.cli_summarize import summarize
 from study.config import Pipeline, default_file, ingest_settings, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, UserError
 from study.progress import Bars
@@ -30,6 +30,7 @@ EVERY_VOLUME = 1_000_000_000
 app = typer.Typer(no_args_is_help=True, help="Look into an ingestion: what became of every file.")
 app.command()(reports)
 app.command()(summarize)
+app.command()(label)
 
 
 def _ledger_file(pipeline: Pipeline) -> Path:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingest import summaries, taskstore
+from ingest import answers, taskstore
 from ingest.convert import convert_study
 from ingest.plan import StudyTask
 from ingest.ready import prepared
@@ -92,9 +92,9 @@ class Estimate:
             lines.append(f"time: {lasts} ({timed})")
         tokens = f"{self.report_tokens:,} tokens of {self.reports:,} reports"
         lines.append(f"summaries: offline, no cost (about {tokens})")
-        for variant, requests in self.llm_requests.items():
-            cost = f"cost about {self.llm_cost[variant]:,.2f}"
-            lines.append(f"summaries: {variant}, {requests:,} requests, {cost}")
+        for name, requests in self.llm_requests.items():
+            cost = f"cost about {self.llm_cost[name]:,.2f}"
+            lines.append(f"language models: {name}, {requests:,} requests, {cost}")
         return lines
 
 
@@ -103,15 +103,15 @@ def estimate(pipeline: Pipeline, progress: Callable[[str, int, int], None]) -> E
     with prepared(pipeline, progress, spend=False) as ready:
         pipeline, work, workers = ready.pipeline, ready.work, ready.workers.count()
         models = {
-            summarizer.variant: summaries.ask(
+            asking.name: answers.ask(
                 Path(pipeline.run),
                 work.grouped.parts,
                 pipeline.ingest,
-                summarizer,
+                asking,
                 ready.live,
                 dry_run=True,
             ).estimate
-            for summarizer in pipeline.ingest.summarizers
+            for asking in answers.askings(pipeline.ingest)
         }
     run, parts = Path(pipeline.run), work.grouped.parts
     wanted = np.array(sorted(key for task in work.places.missing for key in task.keys), object)

@@ -49,8 +49,9 @@ class JobResult:
     """Spans cut out of the reports of all studies, by kind."""
     shards_written: int
     shards_kept: int
-    summaries: Mapping[str, Any] = field(default_factory=dict)
-    """What came of the language models' sentences, by variant (see `summaries.Counts`)."""
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    """What came of language models' answers: `summaries` by variant (see `summaries.Counts`),
+    `labels` by label set (see `labelled.LabelCounts`)."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -105,8 +106,8 @@ def _finish(
         info = there
     kept = len(work.places.settled)
     log.event("ingested", written=written, kept=kept, **sums.as_json())
-    of, summaries = work.grouped, work.summaries
-    return JobResult(info, sums, of.reports, of.labels, of.scrubbed, written, kept, summaries)
+    of, answers = work.grouped, work.answers
+    return JobResult(info, sums, of.reports, of.labels, of.scrubbed, written, kept, answers)
 
 
 def _convert(pipeline: Pipeline, work: Work, workers: Workers, live: Live, log: RunLog) -> int:

@@ -30,8 +30,8 @@ STAGES = {
     "crawl": "headers",
     "deal": "dealing out",
     "plan": "grouping",
-    "summarize": "reports to language models",
-    "check": "checking sentences",
+    "ask": "reports to language models",
+    "check": "sentences and labels",
     "retry": "trying failures",
     "shards": "studies",
 }

@@ -37,7 +37,6 @@ from ingest.part_texts import LABELS, REPORTS, SCANLESS
 from ingest.report_join import JoinCounts, Joined
 from ingest.runfolder import HANDOVER, part_file
 from ingest.studies import Studies, group_studies
-from ingest.summarize import shaping
 from ingest.supervise import Limits, limits_of
 from study import private, pseudonyms
 from study.errors import UserError
@@ -100,7 +99,8 @@ def write_order(run: Path, settings: Ingest, key: bytes) -> None:
         "key": pseudonyms.key_fingerprint(key),
         "program": program(),
         "presidio": presidio_spans.in_use(settings),
-        "summarizers": [shaping(summarizer) for summarizer in settings.summarizers],
+        "summarizers": [summarizer.variant for summarizer in settings.summarizers],
+        "labelers": [labeler.label_set for labeler in settings.labelers],
     }
     text = json.dumps([json.dumps(order, sort_keys=True), asdict(limits_of(settings.speed))])
     private.private_folder(run / HANDOVER)

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 from rich.console import RenderableType
 
-from ingest import assign, presidio_spans, summaries, table, turn
+from ingest import answers, assign, presidio_spans, table, turn
 from ingest.allowlist import public_settings
+from ingest.answers import Asking
 from ingest.cluster import Workers
 from ingest.crawl import settings_of
 from ingest.live import Live
@@ -42,7 +43,6 @@ from study.alone import alone_in
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
 from study.ingest_sections import Ingest
-from study.llm_sections import Summarizer
 from study.quantities import size_bytes
 from study.records import Instance
 from study.runlog import RunLog
@@ -90,32 +90,32 @@ def prepared(
     `spend` none is asked, and what they have answered before is taken. UserError as `job.ingest`.
     """
     with grouped_in(pipeline, progress, show) as begun:
-        for summarizer in begun.pipeline.ingest.summarizers if spend else ():
-            summaries.refuse_unanswered(summarizer, asked(begun, summarizer))
-        work = plan(begun, summarised(begun), choose)
+        for asking in answers.askings(begun.pipeline.ingest) if spend else ():
+            answers.refuse_unanswered(asking, asked(begun, asking))
+        work = plan(begun, answered(begun), choose)
         begun.log.event("planned", **work.as_json())
         yield Prepared(
             begun.pipeline, work, begun.workers, begun.live, begun.log, begun.key, begun.public
         )
 
 
-def asked(begun: Begun, summarizer: Summarizer, **how: Any) -> Spent:
+def asked(begun: Begun, asking: Asking, **how: Any) -> Spent:
     """Have a language model asked about all reports that it has not answered yet; `how` as of
-    `summarize.ask_all`."""
+    `llm_run.ask`."""
     run, settings = Path(begun.pipeline.run), begun.pipeline.ingest
-    spent = summaries.ask(run, begun.grouped.parts, settings, summarizer, begun.live, **how)
-    begun.log.event("asked", variant=summarizer.variant, **summaries.facts_of(spent))
+    spent = answers.ask(run, begun.grouped.parts, settings, asking, begun.live, **how)
+    begun.log.event("asked", name=asking.name, **answers.facts_of(spent))
     return spent
 
 
-def summarised(begun: Begun) -> summaries.Summarised:
-    """The studies with the sentences that language models have answered, if the pipeline has
-    some."""
+def answered(begun: Begun) -> answers.Answered:
+    """The studies with the sentences and labels that the pipeline has language models make, as far
+    as they have answered."""
     run, settings = Path(begun.pipeline.run), begun.pipeline.ingest
-    if not settings.summarizers:
-        return summaries.Summarised(begun.grouped)
-    found = summaries.put(run, begun.grouped, settings, begun.workers, begun.live, begun.of_turn)
-    begun.log.event("summarised", **found.as_json())
+    if not settings.summarizers and not settings.labelers:
+        return answers.Answered(begun.grouped)
+    found = answers.put(run, begun.grouped, settings, begun.workers, begun.live, begun.of_turn)
+    begun.log.event("answered", **found.as_json())
     return found
 
 
@@ -196,8 +196,8 @@ class Work:
     places: assign.Assignment
     of_turn: str
     """Of this job (see `ingest.turn`)."""
-    summaries: Mapping[str, Any]
-    """What came of the language models' sentences, by variant."""
+    answers: Mapping[str, Any]
+    """What came of language models' answers: `summaries` by variant, `labels` by label set."""
 
     @property
     def has_place(self) -> np.ndarray:
@@ -215,7 +215,7 @@ class Work:
         }
 
 
-def plan(begun: Begun, studies: summaries.Summarised, choose: Choose | None = None) -> Work:
+def plan(begun: Begun, studies: answers.Answered, choose: Choose | None = None) -> Work:
     """Give all studies their shards, and write it down."""
     pipeline, grouped = begun.pipeline, studies.grouped
     book = Path(pipeline.run) / "plan.parquet"

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ingest import answers
 from ingest.allowlist import public_settings
-from ingest.summarize import shaping
 from shards.catalog import is_finished, read_info
 from shards.store import LocalStore, Store, store_at
 from shards.writer import committed
@@ -51,8 +51,7 @@ def shaping_settings(pipeline: Pipeline) -> dict[str, Any]:
     chosen = pipeline.ingest.model_dump(
         mode="json", include=SHAPING, exclude={"select": WHICH_STUDIES}
     )
-    if pipeline.ingest.summarizers:
-        chosen["summarizers"] = {s.variant: shaping(s) for s in pipeline.ingest.summarizers}
+    chosen |= answers.shaping(pipeline.ingest)
     return {"ingest": chosen, "shards": pipeline.shards.model_dump(mode="json")}
 
 

@@ -45,6 +45,7 @@ STUDIES = pa.schema(
         ("scrubbed", pa.string()),
         ("sentences", pa.string()),
         ("labels", pa.string()),
+        ("given_labels", pa.string()),
     ]
 )
 """`sentences` (variant -> list), `labels` and `scrubbed` (kind of span -> how many were cut out of
@@ -68,6 +69,17 @@ SUMMARIES = pa.schema(
     ]
 )
 """What came of a language model's answer: `dropped` is JSON, [sentence, reason, detail] each."""
+LABELLED = pa.schema(
+    [
+        ("key", pa.string()),
+        ("label_set", pa.string()),
+        ("flagged", pa.bool_()),
+        ("failures", pa.string()),
+        ("answers", pa.string()),
+        ("votes", pa.string()),
+    ]
+)
+"""Where labels are from, as JSON: `failures` by model, `answers` by label, `votes` by both."""
 SCANS = pa.schema(
     [
         ("key", pa.string()),
@@ -87,6 +99,7 @@ TABLES = {
     "scans": SCANS,
     "sentences": SENTENCES,
     "summaries": SUMMARIES,
+    "labelled": LABELLED,
     "reports": report_join.OUTCOMES,
     "labels": report_join.OUTCOMES,
     "grouped": ledger.SCHEMA,

@@ -25,7 +25,7 @@ from study.records import Reason, Report
 def write(run: Path, part: int, tasks: Sequence[StudyTask], facts: Mapping[bytes, bytes]) -> None:
     """Write the tables of a part, `studies` last: where it is, the others are. `facts` are kept in
     it."""
-    for name in ("studies", "summaries"):
+    for name in ("studies", "summaries", "labelled"):
         part_file(run, name, part).unlink(missing_ok=True)
     tasks = sorted(tasks, key=lambda task: task.key)
     tables = {
@@ -89,6 +89,7 @@ def _study_row(task: StudyTask) -> dict[str, Any]:
         "scrubbed": json.dumps(dict(task.scrubbed)),
         "sentences": json.dumps(dict(task.report.sentences)),
         "labels": json.dumps(dict(task.labels)),
+        "given_labels": json.dumps(dict(task.labels)),
     }
 
 

@@ -13,7 +13,7 @@ from llm_server import LlmServer, serving
 from typer.testing import CliRunner
 
 import dicom2clip
-from ingest import planning, summaries, versions
+from ingest import answers, planning, versions
 from ingest.estimate import estimate
 from shards.reader import Dataset
 from shards.verify import verify
@@ -101,7 +101,7 @@ def test_variants_stand_side_by_side(home: Path, scheduler: str, server: LlmServ
     assert first["offline"] == ("There is a 12 mm mass in the left frontal lobe.", "No bleed.")
     assert study(wanted.dataset, 3).report.sentences == {}
     assert study(wanted.dataset, 4).report.sentences == {}
-    counts = result.summaries["findings-m"]
+    counts = result.answers["summaries"]["findings-m"]
     assert (counts["reports"], counts["sentences"], counts["flagged"]) == (4, 5, 1)
     assert counts["dropped"] == {"side": 1, "words": 1}
     assert server.asked.total() == 3  # two reports are the same
@@ -118,9 +118,9 @@ def test_an_unchanged_part_is_not_checked_again(
     home: Path, scheduler: str, server: LlmServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = settings(home, scheduler, asking(server))
-    before = run(wanted).summaries
+    before = run(wanted).answers
     monkeypatch.setattr("ingest.summarize.checked", _never)
-    assert run(wanted).summaries == before
+    assert run(wanted).answers == before
 
 
 def _never(*_: object) -> None:
@@ -145,13 +145,13 @@ def test_a_further_variant_is_refused_or_a_new_version_and_pays_only_its_own(
     one = settings(home, scheduler, asking(server))
     run(one)
     two = settings(home, scheduler, asking(server), asking(server, "other"))
-    with pytest.raises(UserError, match=r"(?s)ingest\.summarizers\.other: None there.*--new-version"):
+    with pytest.raises(UserError, match=r"(?s)summarizers\.other: None there.*--new-version"):
         run(two)
     version = versions.fitting(two)
     versions.begin(two, version)
     result = run(version)
     assert version.dataset.endswith("-v2")
-    assert set(result.summaries) == {"findings-m", "other"}
+    assert set(result.answers["summaries"]) == {"findings-m", "other"}
     assert server.asked.total() == 3  # same model, same prompt: both are one question
     assert set(study(version.dataset, 0).report.sentences) == {"offline", "findings-m", "other"}
 
@@ -178,7 +178,7 @@ def test_refused_reports_keep_their_rule_based_sentences(
     wanted = settings(home, scheduler, asking(server))
     server.faults[REPORTS[0]].append("refusal")
     result = run(wanted)
-    assert result.summaries["findings-m"]["failed"] == {"REFUSED": 1}
+    assert result.answers["summaries"]["findings-m"]["failed"] == {"REFUSED": 1}
     assert set(study(wanted.dataset, 0).report.sentences) == {"offline"}
     code, text = command(home, wanted, "summarize", "--retry-failed")
     assert (code, "1 answered" in text) == (0, True)
@@ -235,10 +235,11 @@ def test_summarize_says_what_it_would_cost_asks_some_and_goes_on(
     assert (code, server.asked.total()) == (0, 1)
     assert "reports are not asked yet" in text
     code, text = command(home, wanted, "summarize", "--json")
-    facts = json.loads(text)["findings-m"]
-    assert (code, facts["answered"], facts["cached"]) == (0, 2, 1)
-    assert facts["cost"] > 0
-    assert facts["summaries"]["sentences"] == 5
+    facts = json.loads(text)
+    asked = facts["asked"]["findings-m"]
+    assert (code, asked["answered"], asked["cached"]) == (0, 2, 1)
+    assert asked["cost"] > 0
+    assert facts["found"]["findings-m"]["sentences"] == 5
     with pytest.raises(UserError, match=r"--variant nobody: there are findings-m"):
         command(home, wanted, "summarize", "--variant", "nobody")
     with pytest.raises(UserError, match=r"no ingest\.summarizers"):
@@ -274,6 +275,6 @@ def test_tables_after_the_last_summarizer_is_gone(
 
 def test_texts_are_read_anew_each_time(home: Path, scheduler: str) -> None:
     run(settings(home, scheduler))
-    texts = summaries.Texts(home / "run", 1)
+    texts = answers.Texts(home / "run", 1)
     assert sorted(texts) == sorted(texts) == sorted(REPORTS.values())
     assert planning.partition.number_of_parts(30) == 1
