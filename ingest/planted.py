@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from ingest.boilerplate import INSTRUCTION
+from ingest.boilerplate_patterns import INSTRUCTION
 
 PATTERNS = (
     *INSTRUCTION,
