@@ -41,13 +41,13 @@ class Unsupported(StrEnum):
     WORDS = "words"
 
 
-MIN_COVERED = 0.5
+MIN_COVERED = 0.4
 """Weight of the content of a sentence that the report must have."""
 MARGIN = 0.8
 """How much less like the sentence its own value may be than the best other value."""
 SLACK = 0.2
 """How much more like the sentence another value may be than its own."""
-SURE = 1.0
+SURE = 0.7
 """Likeness at which a statement is the right one although it names no finding of the sentence."""
 UNSAID = 0.6
 """The same where the report says nothing on the axis near what is like the sentence."""
@@ -62,7 +62,7 @@ SOFT = words(
     """
 )
 """Findings that describe more than they diagnose: a paraphrase may choose its own."""
-WELL_COVERED = 0.65
+WELL_COVERED = 0.5
 """Share of a sentence that the report must have where it does not have such a finding."""
 REGIONS = words(
     """
