@@ -76,14 +76,14 @@ CUES = (
          Answer.UNCERTAIN),
     _cue(rf"(?:(?:can ?not|could not|is not|are not|not) {_LY})(?:excluded|ruled out)",
          Answer.UNCERTAIN, forward=False),
+    _cue(r"(?:is|are|was|were) (?:\w+ly )?(?:possible|suspected|questioned|questionable|equivocal"
+         r"|doubtful|unlikely|considered)|less likely|unlikely|versus|vs",
+         Answer.UNCERTAIN, forward=False),
     _cue(r"possible|possibly|questionable|question of|equivocal|indeterminate for|perhaps|potential"
          r"|potentially|suspicio(?:n|us) (?:of|for)|suspect|suspected|concern(?:ing)? for"
          r"|worrisome for|may|might|could|suggestive of|suggests?|suggesting|in terms of"
          r"|differential(?: diagnosis| considerations?)?(?: includes?)?|raises? (?:the )?"
          r"(?:question|possibility)(?: of)?|versus|vs", Answer.UNCERTAIN),
-    _cue(r"(?:is|are|was|were) (?:\w+ly )?(?:possible|suspected|questioned|questionable|equivocal"
-         r"|doubtful|unlikely|considered)|less likely|unlikely|versus|vs|suspected",
-         Answer.UNCERTAIN, forward=False),
     _cue(r"\?", Answer.UNCERTAIN, forward=False),
     # Denial.
     _cue(r"no (?:new|other|further|additional|more)", Answer.ABSENT),
@@ -99,9 +99,9 @@ CUES = (
     _cue(r"(?:family |known |prior |previous |past |remote )?(?:history|h o|hx|fh|pmh)(?: is)?"
          r"(?: significant| notable| positive| remarkable)?(?: of| for)?|status post|s p|post op"
          r"|rule out|r o|(?:to )?(?:exclude|excluding)|(?:for |to )?evaluat(?:e|ion) (?:for|of)"
-         r"|assess(?:ment)? (?:for|of)|if|risk (?:factors? )?(?:of|for)|screening for|surveillance"
-         r" (?:of|for)|follow up (?:of|for)|treat(?:ed|ment) (?:of|for)|therapy for|resection of"
-         r"|evacuation of|removal of|(?:father|mother|brother|sister|sibling|parent|uncle|aunt)s?"
+         r"|assess(?:ment)? (?:for|of)|if(?: there)?(?: is| are)?|risk (?:factors? )?(?:of|for)"
+         r"|screening for|surveillance (?:of|for)|follow up (?:of|for)|treat(?:ed|ment) (?:of|for)"
+         r"|therapy for|resection of|evacuation of|removal of|(?:father|mother|brother|sister|sibling|parent|uncle|aunt)s?"
          r"(?: who)? (?:had|has|with|died of)|indications?(?= :)|reason(?: for \w+)?(?= :)",
          Answer.ABSENT),
     _cue(r"(?:\d+ )?(?:years?|months?|weeks?) ago|in (?:the )?(?:past|childhood)", Answer.ABSENT,
