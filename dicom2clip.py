@@ -249,7 +249,11 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
         )
     for name, found in result.answers.get("labels", {}).items():
         yes = sum(counts.get("yes", 0) for counts in found["answers"].values())
-        console.print(f"  labels {name}: {yes:,} times yes in {found['reports']:,} reports")
+        failed = sum(found["failed"].values())
+        console.print(
+            f"  labels {name}: {yes:,} times yes in {found['reports']:,} reports"
+            + (f", {failed:,} answers failed" if failed else "")
+        )
     for what, counts in (("reports", result.reports), ("labels", result.labels)):
         if counts and counts.words():
             console.print(f"  {what}: {counts.words()}; see `dicom2clip ingest reports`")

@@ -179,9 +179,6 @@ def _spent_said(name: str, spent: Spent) -> Iterator[str]:
     counts = f"{spent.answered:,} answered, {spent.cached:,} known, {spent.repeated:,} repeated"
     tokens = f"{spent.tokens_in:,} tokens in and {spent.tokens_out:,} out"
     yield f"{name}: {counts}; {tokens}, cost {spent.cost:,.2f}"
-    if spent.failed:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in spent.failed.items())
-        yield f"  without an answer: {why} (--retry-failed asks again)"
     if spent.unanswered:
         yield f"  {spent.unanswered:,} left by the endpoint ({spent.told}); run again"
     if spent.stopped:
@@ -211,6 +208,9 @@ def _labels_said(name: str, counts: Mapping[str, Any]) -> None:
 
 
 def _looks_said(counts: Mapping[str, Any]) -> None:
+    if counts["failed"]:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in counts["failed"].items())
+        typer.echo(f"  no answer: {why} (--retry-failed asks again)")
     if counts["flagged"]:
         typer.echo(f"  {counts['flagged']:,} reports are flagged: see `ingest reports`")
     if counts["unanswered"]:
