@@ -48,23 +48,23 @@ def read_label_tables(
     """The two tables of an agreement. Without `key` it is the first column of the reference that
     both have; `patient` is a column of either; without `labels` all columns that both have and that
     hold labels. Raises UserError: no such file or column, a study twice, a value that is none."""
-    files = {file: _read(file) for file in (table, reference)}
-    ours, theirs = files[table].column_names, files[reference].column_names
+    files = [(file, _read(file)) for file in (table, reference)]
+    ours, theirs = (found.column_names for _, found in files)
     if not key:
         key = next((name for name in theirs if name in ours), "")
         if not key:
             raise UserError(
-                f"{table} and {reference} have no column in common: name the studies' column in "
-                f"both alike (it is given with --key); there are {_few(ours)}, and {_few(theirs)}"
+                f"{table} and {reference} have no column in common, so that no study of one can be "
+                f"found in the other: one has {_few(ours)}; the other {_few(theirs)}"
             )
     wanted = tuple(labels)
-    for file in files:
+    for file, found in files:
         for name in (key, *wanted):
-            if name not in files[file].column_names:
-                raise UserError(_no_column(file, name, files[file].column_names))
-    if patient and not any(patient in found.column_names for found in files.values()):
+            if name not in found.column_names:
+                raise UserError(_no_column(file, name, found.column_names))
+    if patient and patient not in {*ours, *theirs}:
         raise UserError(_no_column(reference, patient, theirs))
-    first, second = (_labels(file, found, key, patient, wanted) for file, found in files.items())
+    first, second = (_labels(file, found, key, patient, wanted) for file, found in files)
     return first, second
 
 
