@@ -102,7 +102,8 @@ CUES = (
          r"|assess(?:ment)? (?:for|of)|if(?: there)?(?: is| are)?|risk (?:factors? )?(?:of|for)"
          r"|screening for|surveillance (?:of|for)|follow up (?:of|for)|treat(?:ed|ment) (?:of|for)"
          r"|therapy for|resection of|evacuation of|removal of"
-         r"|(?:father|mother|brother|sister|sibling|parent|uncle|aunt)s?(?: who)? (?:had|has|with|died of)|indications?(?= :)|reason(?: for \w+)?(?= :)",
+         r"|(?:father|mother|brother|sister|sibling|parent|uncle|aunt)s?(?: who)?"
+         r" (?:had|has|with|died of)|indications?(?= :)|reason(?: for \w+)?(?= :)",
          Answer.ABSENT),
     _cue(r"(?:\d+ )?(?:years?|months?|weeks?) ago|in (?:the )?(?:past|childhood)", Answer.ABSENT,
          forward=False),
