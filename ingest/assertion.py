@@ -82,8 +82,8 @@ CUES = (
     _cue(r"possible|possibly|questionable|question of|equivocal|indeterminate for|perhaps|potential"
          r"|potentially|suspicio(?:n|us) (?:of|for)|suspect|suspected|concern(?:ing)? for"
          r"|worrisome for|may|might|could|suggestive of|suggests?|suggesting|in terms of"
-         r"|differential(?: diagnosis| considerations?)?(?: includes?)?|raises? (?:the )?"
-         r"(?:question|possibility)(?: of)?|versus|vs", Answer.UNCERTAIN),
+         r"|differential(?: diagnosis)?(?: includes?)?|considerations?(?: is| are| includes?)?"
+         r"|raises? (?:the )?(?:question|possibility)(?: of)?|versus|vs", Answer.UNCERTAIN),
     _cue(r"\?", Answer.UNCERTAIN, forward=False),
     # Denial.
     _cue(r"no (?:new|other|further|additional|more)", Answer.ABSENT),

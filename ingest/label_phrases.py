@@ -13,8 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
-from ingest.assertion import BREAKS, words_of
+from ingest.assertion import BREAKS, LIKENED, words_of
 from ingest.vocabulary import words as word_set
 
 REACH = 11
@@ -40,10 +41,12 @@ class Match:
 
     def claims(self, match: Match, words: Sequence[str]) -> bool:
         """Whether this phrase, which means something else, is what a match is: both have one head,
-        and the match has no word of its own in a list with those of this. "Coronary artery
-        calcification" is no "artery calcification", but "aortic and coronary calcification" is an
-        "aortic calcification"."""
+        which this shares with no list, and the match has no word of its own in a list with those of
+        this. "Coronary artery calcification" is no "artery calcification", but "aortic and coronary
+        calcification" is an "aortic calcification"."""
         if self.head != match.head:
+            return False
+        if any(_is_list(words, other, self.head) for other in self.others):
             return False
         return not any(
             all(_is_list(words, one, other) for other in self.others) for one in match.others
@@ -68,21 +71,19 @@ def matches(words: Sequence[str], phrases: Sequence[str]) -> list[Match]:
             continue  # as most are not there at all
         heads = [at for at, word in enumerate(words) if last.fullmatch(word)]
         for head in heads:
-            places = [_beside(words, head, heads, other) for other in others]
-            if None not in places:
-                found.append(Match(head, tuple(at for at in places if at is not None)))
+            near = [_beside(words, head, heads, other) for other in others]
+            found += [Match(head, places) for places in product(*near)]
     return found
 
 
-def _beside(words: Sequence[str], head: int, heads: list[int], other: Alternatives) -> int | None:
-    """Place of the word nearest to a head that belongs to it."""
+def _beside(words: Sequence[str], head: int, heads: list[int], other: Alternatives) -> list[int]:
+    """Places of the words that belong to a head and no other."""
     near = [at for at in _within_reach(words, head) if other.fullmatch(words[at])]
-    near = [
+    return [
         at
         for at in near
         if all(_distance(words, head, at) <= _distance(words, h, at) for h in heads)
     ]
-    return min(near, key=lambda at: abs(at - head), default=None)
 
 
 def _distance(words: Sequence[str], head: int, at: int) -> float:
@@ -95,23 +96,27 @@ def _within_reach(words: Sequence[str], head: int) -> list[int]:
     """Places of words that may belong to a head."""
     found = []
     for at in range(head + 1, min(head + 1 + REACH, len(words))):
-        word, following = words[at], words[at + 1] if at + 1 < len(words) else "."
-        if word in BREAKS or word in APART:
-            break
-        if word in JOINING and following not in PREPOSITIONS:
+        following = words[at + 1] if at + 1 < len(words) else "."
+        goes_on = following in PREPOSITIONS or (words[at], following) == ("or", "the")
+        if _ends(words, at) or (words[at] in JOINING and not goes_on):
             break
         found.append(at)
     is_listed = True
     for at in range(head - 1, max(head - 1 - REACH, -1), -1):
-        word = words[at]
-        if word in BREAKS or word in APART:
+        if _ends(words, at):
             break
-        if word in JOINING:
+        if words[at] in JOINING:
             is_listed = False  # what is before shares the head only if a list goes on after it
             continue
         if is_listed or words[at + 1] in JOINING:
             found.append(at)
     return found
+
+
+def _ends(words: Sequence[str], at: int) -> bool:
+    """Whether another thing begins with a word."""
+    likened = words[at] == "with" and at > 0 and words[at - 1] in LIKENED
+    return words[at] in BREAKS or (words[at] in APART and not likened)
 
 
 @lru_cache(maxsize=4096)
