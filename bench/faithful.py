@@ -2,8 +2,8 @@
 
 In: the paraphrases of tests/ingest and, where there, the folder of real reports. Out: a table in
 Markdown: honest paraphrases lost, and corruptions caught by kind, apart for the reports that rules
-were fitted on, for those held out and for each later batch; milliseconds of CPU for a report of 600 words and 15
-sentences.
+were fitted on, for those held out and for each later batch; milliseconds of CPU for a report of 600
+words and 15 sentences.
 
     python bench/faithful.py --real ../shared
 """
