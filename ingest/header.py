@@ -23,7 +23,7 @@ from ingest.elements import Unusual
 from ingest.limits import TooLarge
 from ingest.place import Place
 from ingest.tags import IMAGE_CLASSES, image_facts, study_facts
-from ingest.truncation import check_whole
+from ingest.truncation import check_meta, check_whole
 from ingest.values import integer
 from ingest.vendors import mosaic_facts
 from study.records import Instance, Reason, Rejection
@@ -114,6 +114,7 @@ def _read(stream: BinaryIO, place: Place) -> list[Instance]:
 
 def _read_ordinary(stream: BinaryIO, place: Place) -> list[Instance] | None:
     size = place.size()
+    check_meta(stream, size)
     if _FAST and (ordinary := fast_header.read(stream, size)) is not None:
         with suppress(Unusual):
             rows = _rows(place, ordinary)

@@ -1,7 +1,8 @@
-"""Whether a file ends before its pixel data does.
+"""Whether a file ends before its pixel data, or already its file meta information, does.
 
 In: a stream, where the value of PixelData begins, and its length. Out: nothing, or `Truncated`.
-Source: DICOM PS3.5 A.4 (encapsulated pixel data: fragments as items, then a sequence delimiter).
+Source: DICOM PS3.5 A.4 (encapsulated pixel data: fragments as items, then a sequence delimiter),
+PS3.10 7.1 (file meta information: its first element says how long the others are).
 """
 
 from __future__ import annotations
@@ -17,6 +18,27 @@ TAIL = 4096
 
 class Truncated(EOFError):
     """Fewer bytes in the file than its elements announce."""
+
+
+PREAMBLE = 132
+"""Bytes up to the end of "DICM"."""
+META_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
+"""(0002,0000): how many bytes of file meta information follow."""
+
+
+def check_meta(stream: BinaryIO, size: int) -> None:
+    """Raise Truncated when a file of `size` bytes ends within its file meta information. What is
+    cut there may look like an object of another class, or of none."""
+    stream.seek(0)
+    head = stream.read(PREAMBLE + 12)
+    stream.seek(0)
+    if head[PREAMBLE - 4 :][:4] != b"DICM" or len(head) == PREAMBLE:
+        return
+    if len(head) < PREAMBLE + 12:
+        raise Truncated("ends within its file meta information")
+    length = struct.unpack("<I", head[-4:])[0]
+    if head[PREAMBLE : PREAMBLE + 8] == META_LENGTH and len(head) + length > size:
+        raise Truncated("ends within its file meta information")
 
 
 def check_whole(stream: BinaryIO, start: int, length: int, size: int) -> None:

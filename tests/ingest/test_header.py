@@ -72,9 +72,10 @@ def test_cut_anywhere_it_is_truncated_but_between_two_elements(tmp_path: Path) -
     whole = pydicom.dcmread(io.BytesIO(content))
     items = [whole.get_item(tag) for tag in sorted(whole.keys())]
     ends = {item.value_tell + item.length for item in items if isinstance(item, RawDataElement)}
-    start = items[0].value_tell + items[0].length  # with less there is nothing to go by
+    meta = 144 + whole.file_meta.FileMetaInformationGroupLength
+    start = items[0].value_tell + items[0].length  # with one element there is nothing to go by
     between = []
-    for cut in range(start, len(content)):
+    for cut in (*range(133, meta), *range(start, len(content))):
         [row] = rows_of(content[:cut], tmp_path)
         if row.reason is not Reason.TRUNCATED:
             between.append(cut)
