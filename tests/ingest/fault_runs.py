@@ -174,8 +174,11 @@ class Site:
         while len(self.nannies) < self._programs:
             counts = ["--nworkers", str(self._workers), "--nthreads", "1"]
             limit = ["--memory-limit", "2GB", "--local-directory", str(self._folder)]
+            early = ["--preload", "ingest.job"]  # else the first task would wait for its imports
             self.nannies.append(
-                self._process("dask_worker", self.address, "--no-dashboard", *counts, *limit)
+                self._process(
+                    "dask_worker", self.address, "--no-dashboard", *counts, *limit, *early
+                )
             )
 
     def worker_processes(self) -> list[psutil.Process]:
