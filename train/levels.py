@@ -44,7 +44,7 @@ def moved(
     if start == "scan" and end == "study":
         return mean_by_study(prefix_RPC, counts)
     if start == "study" and end != "study":
-        runs = Rows(counts).runs
+        runs = Rows.of(counts).runs
         parts = zip(prefix_RPC.split([run.rows for run in runs]), runs, strict=True)
         prefix_RPC = concatenate([_repeated(part, run.length) for part, run in parts])
         start = "scan"
@@ -56,4 +56,4 @@ def _repeated(prefix_RPC: Tensor, times: int) -> Tensor:
 
 
 def mean_by_study(x_SPC: Tensor, counts: tuple[int, ...]) -> Tensor:
-    return concatenate([part.mean(1) for part in Rows(counts).cut(x_SPC)])
+    return concatenate([part.mean(1) for part in Rows.of(counts).cut(x_SPC)])

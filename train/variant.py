@@ -11,6 +11,8 @@ from typing import Literal
 
 Grid = tuple[int, int, int]
 Level = Literal["slice", "scan", "study"]
+MIN_ROTARY_CHANNELS = 6
+"""Of a head: a pair along each of D, H and W."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class EncoderConfig:
     """token: the prefix tokens; dinotxt: each of them joined with the mean of all patch tokens."""
     max_num_scans: int = 0
     """Rows of the table of scan positions; 0: scans have no position."""
+    rope: bool = False
+    """Whether queries and keys are turned by the place of their patch in its scan (train.rotary),
+    beside the table of positions in space."""
     drop_path_rate: float = 0.0
     """Of the last block; grows linearly from 0 at the first."""
     keep_token_axis: bool = False
@@ -52,12 +57,34 @@ class EncoderConfig:
                 f"embed_dim {self.embed_dim} must be divisible by 4 (positions) and by "
                 f"num_heads {self.num_heads}"
             )
+        if self.rope and (self.head_dim % 2 or self.head_dim < MIN_ROTARY_CHANNELS):
+            raise ValueError(
+                f"rope turns pairs of channels, one for each of D, H and W at least: the head's "
+                f"{self.head_dim} channels (embed_dim {self.embed_dim} / num_heads "
+                f"{self.num_heads}) must be even and at least {MIN_ROTARY_CHANNELS}"
+            )
+        if self.reg_tokens < 0 or self.max_num_scans < 0:
+            raise ValueError(
+                f"reg_tokens {self.reg_tokens} and max_num_scans {self.max_num_scans} must be 0 or "
+                "more"
+            )
+        if not 0 <= self.drop_path_rate < 1:
+            raise ValueError(f"drop_path_rate {self.drop_path_rate} must be at least 0 and below 1")
         patches_of(self.img_size, self.patch_size)
+
+    @property
+    def head_dim(self) -> int:
+        return self.embed_dim // self.num_heads
 
     def level(self, block: int) -> Level:
         if block in self.study_blocks:
             return "study"
         return "scan" if block in self.scan_blocks else "slice"
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Those that some block attends at."""
+        return tuple(dict.fromkeys(self.level(block) for block in range(self.depth)))
 
     @property
     def finest(self) -> Level:
@@ -82,8 +109,10 @@ class EncoderConfig:
 def patches_of(size: Sequence[int], patch: Grid) -> Grid:
     """Patches along D, H, W of a scan; ValueError where a tail would be cut off."""
     if len(size) != 3 or any(s <= 0 or s % p for s, p in zip(size, patch, strict=True)):
+        nearest = tuple(max(1, s // p) * p for s, p in zip(size, patch, strict=False))
         raise ValueError(
             f"scans of (D, H, W) = {tuple(size)} cannot be cut into patches of {tuple(patch)}: "
-            "not divisible"
+            f"not divisible, a tail would be lost. Store them as {nearest}, or choose a patch that "
+            "divides them"
         )
     return (size[0] // patch[0], size[1] // patch[1], size[2] // patch[2])

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from train.patches import PIXEL_MEAN, PIXEL_STD
 from train.variant import EncoderConfig
-from train.vit import PIXEL_MEAN, PIXEL_STD, HierarchicalViT, Studies
+from train.vit import HierarchicalViT, Studies
 
 COUNTS = (1, 2, 2, 5)
 SCAN_STUDY = EncoderConfig(
