@@ -159,7 +159,9 @@ class HierarchicalViT(nn.Module):
         self.blocks = nn.ModuleList(
             Block(dim, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
         )
-        self.drop_path_rates = torch.linspace(0, config.drop_path_rate, config.depth).tolist()
+        self.drop_path_rates = torch.linspace(
+            0, config.drop_path_rate, config.depth, device="cpu"
+        ).tolist()
         self.checkpoints_activations = False
         self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.apply(partial(_init_weights, std=INIT_STD * (INIT_DIM / dim) ** 0.5))
