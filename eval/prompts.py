@@ -10,13 +10,12 @@ is a `UserError` with file and line. docs/benchmarks.md shows how to write one.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from study import data_file
 from study.errors import UserError
 from study.section import Section
 
@@ -27,7 +26,6 @@ Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Prompts = Annotated[tuple[Words, ...], Field(min_length=1)]
 Metric = Literal["auc", "balanced_accuracy", "weighted_f1", "sensitivity"]
 Rule = Literal["positive", "difference", "softmax"]
-Place = tuple[str | int, ...]
 
 
 class ClassPrompts(Section):
@@ -143,62 +141,5 @@ def find_benchmark(name: str) -> Benchmark:
 
 def load_benchmark(file: Path) -> Benchmark:
     """Read and check one file. Raises UserError with file, line and key."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the benchmark {file}: {error}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{file}: a benchmark maps keys (name, title, classes, ...) to values")
-    lines: dict[Place, int] = {}
-    for place, line in _lines(node, ()):
-        if place in lines:
-            raise UserError(f"{file}, line {line}: {_dotted(place)} is given twice")
-        lines[place] = line
-    try:
-        return Benchmark(**data)
-    except ValidationError as error:
-        raise UserError("\n".join(_explain(item, file, lines) for item in error.errors())) from None
-    except TypeError as error:  # a key that is no text, such as 1: or true:
-        raise UserError(f"{file}: {error}") from None
-
-
-def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
-    """Place and line (from 1) of every key and list item."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*place, str(key.value)), key.start_mark.line + 1
-            yield from _lines(value, (*place, str(key.value)))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*place, index), value.start_mark.line + 1
-            yield from _lines(value, (*place, index))
-
-
-def _explain(item: Any, file: Path, lines: dict[Place, int]) -> str:
-    place: Place = tuple(item["loc"])
-    known = [lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines]
-    where = f"{file}, line {known[0]}" if known else str(file)
-    if item["type"] == "extra_forbidden":
-        model = Benchmark if len(place) == 1 else ClassPrompts
-        close = difflib.get_close_matches(str(place[-1]), list(model.model_fields), n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        return f"{where}: unknown key {_dotted(place)!r}{hint}"
-    if item["type"] == "missing":
-        return f"{where}: {_dotted(place)!r} is missing"
-    if item["type"] == "tuple_type":
-        return (
-            f"{where}: {_dotted(place)} must be a list, as in [one, two] (found {item['input']!r})"
-        )
-    if item["type"] == "literal_error" and place[0] in ("rule", "metrics"):
-        choices = ", ".join(get_args(Rule if place[0] == "rule" else Metric))
-        return f"{where}: {_dotted(place)} cannot be {item['input']!r} (there are: {choices})"
-    what = [_dotted(place)] if place else []
-    return ": ".join([where, *what, item["msg"].removeprefix("Value error, ")])
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(str(part) for part in place)
+    what = "a benchmark maps keys (name, title, classes, ...)"
+    return data_file.read(file, Benchmark, ClassPrompts, what)

@@ -11,16 +11,15 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from ingest.allowlist import is_label_name
+from study import data_file
 from study.errors import UserError
 from study.section import Section
 
@@ -30,7 +29,6 @@ KEY = "label_set"
 """The setting that names a set, as errors call it."""
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Place = tuple[str | int, ...]
 
 
 class Answer(StrEnum):
@@ -204,54 +202,5 @@ def find_label_set(name: str) -> LabelSet:
 
 def load_label_set(file: Path) -> LabelSet:
     """Read and check one file. Raises UserError with file, line and key."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        written = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{KEY}: {file} cannot be read: {error}") from None
-    if not isinstance(written, dict):
-        raise UserError(f"{KEY}: {file}: a label set maps keys (name, version, labels) to values")
-    lines: dict[Place, int] = {}
-    for place, line in _lines(node, ()):
-        if place in lines:
-            raise UserError(f"{KEY}: {file}, line {line}: {_dotted(place)} is given twice")
-        lines[place] = line
-    try:
-        return LabelSet.model_validate(written)
-    except ValidationError as error:
-        explained = "\n".join(_explained(item, file, lines) for item in error.errors())
-        raise UserError(explained) from None
-
-
-def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
-    """Place and line (from 1) of every key and list item."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*place, str(key.value)), key.start_mark.line + 1
-            yield from _lines(value, (*place, str(key.value)))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*place, index), value.start_mark.line + 1
-            yield from _lines(value, (*place, index))
-
-
-def _explained(item: Any, file: Path, lines: dict[Place, int]) -> str:
-    place: Place = tuple(item["loc"])
-    known = [lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines]
-    where = f"{KEY}: {file}, line {known[0]}" if known else f"{KEY}: {file}"
-    if item["type"] == "extra_forbidden":
-        fields = list((LabelSet if len(place) == 1 else Label).model_fields)
-        close = difflib.get_close_matches(str(place[-1]), fields, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(fields)}"
-        return f"{where}: unknown key {_dotted(place)!r}{hint}"
-    if item["type"] == "missing":
-        return f"{where}: {_dotted(place)!r} is missing"
-    if item["type"] == "tuple_type":
-        return f"{where}: {_dotted(place)} must be a list (found {item['input']!r})"
-    what = [_dotted(place)] if place else []
-    return ": ".join([where, *what, item["msg"].removeprefix("Value error, ")])
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(str(part) for part in place)
+    what = "a label set maps keys (name, version, labels)"
+    return data_file.read(file, LabelSet, Label, what, KEY)

@@ -16,11 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ingest import llm_prompt, llm_run, offline
+from ingest import llm_prompt, offline
 from ingest.label_set import Answer, LabelSet, find_label_set
 from ingest.llm_cache import Cache, Failure, key_of
 from ingest.llm_prompt import Prompt, Question
-from ingest.llm_spent import Progress, Spent
 from ingest.planted import without_instructions
 from study.errors import UserError
 from study.llm_sections import Labeler, Llm
@@ -52,41 +51,6 @@ class Labels:
     """Models that have no answer, and why."""
     flagged: bool = False
     """The report speaks to a machine (`ingest.planted`): someone should look."""
-
-
-def ask_all(
-    texts: Iterable[str],
-    labeler: Labeler,
-    folder: Path,
-    *,
-    scrubbed: bool,
-    progress: Progress | None = None,
-    max_cost: float | None = None,
-    limit: int | None = None,
-    dry_run: bool = False,
-    retry_failed: bool = False,
-) -> dict[str, Spent]:
-    """Have every report answered by every model that has not yet; what each one took, by its name.
-
-    See `llm_run.ask`, which says what the arguments are; `max_cost` and `limit` are of each model.
-    `folder` holds the answers (RUN/llm), shared with the summarisers.
-    """
-    prompt = prompt_of(labeler)
-    return {
-        model.model: llm_run.ask(
-            texts,
-            prompt,
-            model,
-            folder,
-            scrubbed=scrubbed,
-            progress=progress,
-            max_cost=max_cost,
-            limit=limit,
-            dry_run=dry_run,
-            retry_failed=retry_failed,
-        )
-        for model in labeler.models
-    }
 
 
 def labels_of(text: str, labeler: Labeler, cache: Cache) -> Labels | None:

@@ -13,18 +13,15 @@ of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from ingest import llm_prompt, llm_run
+from ingest import llm_prompt
 from ingest import normal as normal_study
 from ingest.faithful import Checked, Dropped, Unsupported, check
 from ingest.llm_cache import Cache, Failure, key_of
 from ingest.llm_prompt import Prompt, Question
-from ingest.llm_spent import Progress, Spent
 from ingest.planted import without_instructions
 from study.errors import UserError
 from study.llm_sections import Summarizer
@@ -52,34 +49,6 @@ class Summary:
     (`ingest.planted`): someone should look."""
     failure: Failure | None = None
     """Why there is no answer; the rule-based sentences remain."""
-
-
-def ask_all(
-    texts: Iterable[str],
-    summarizer: Summarizer,
-    folder: Path,
-    *,
-    scrubbed: bool,
-    progress: Progress | None = None,
-    max_cost: float | None = None,
-    limit: int | None = None,
-    dry_run: bool = False,
-    retry_failed: bool = False,
-) -> Spent:
-    """Have every report answered that is not yet; see `llm_run.ask`, which says what the arguments
-    are. `folder` holds the answers (RUN/llm); all summarisers share it."""
-    return llm_run.ask(
-        texts,
-        prompt_of(summarizer),
-        summarizer,
-        folder,
-        scrubbed=scrubbed,
-        progress=progress,
-        max_cost=max_cost,
-        limit=limit,
-        dry_run=dry_run,
-        retry_failed=retry_failed,
-    )
 
 
 def summary_of(text: str, summarizer: Summarizer, cache: Cache) -> Summary | None:

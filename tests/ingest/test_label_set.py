@@ -96,7 +96,7 @@ def test_own_set_by_path(tmp_path: Path) -> None:
         ("version: 3", "version: new", "line 2: version"),
         ("source: ours", "absent: maybe\nsource: ours", "line 3: absent"),
         ("source: ours", "source: ours\nsource: theirs", "line 4: source is given twice"),
-        ("labels:", "labels: [", "cannot be read"),
+        ("labels:", "labels: [", "is not valid YAML"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_told_with_line_and_key(

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from llm_server import LlmServer, serving
 from pydantic import ValidationError
 
+from ingest import llm_run
 from ingest.allowlist import public_settings
 from ingest.label_set import Answer, find_label_set
-from ingest.labels import Labels, ask_all, labels_of, majority, prompt_of, provenance
+from ingest.labels import Labels, labels_of, majority, prompt_of, provenance
 from ingest.llm_cache import Cache, Failure
+from ingest.llm_spent import Spent
 from shards import allowed
 from study.config import load_pipeline
 from study.errors import UserError
@@ -45,8 +47,16 @@ def says(server: LlmServer, default: str = "no", **answers: str) -> None:
     server.answer = lambda text: {**dict.fromkeys(NAMES, default), **answers}
 
 
+def ask(texts: list[str], asked: Labeler, folder: Path, **how: Any) -> dict[str, Spent]:
+    prompt = prompt_of(asked)
+    return {
+        model.model: llm_run.ask(texts, prompt, model, folder, scrubbed=True, **how)
+        for model in asked.models
+    }
+
+
 def labels(servers: list[LlmServer], folder: Path, text: str = REPORT, **more: Any) -> Labels:
-    ask_all([text], labeler(servers, **more), folder, scrubbed=True)
+    ask([text], labeler(servers, **more), folder)
     with Cache(folder) as cache:
         found = labels_of(text, labeler(servers, **more), cache)
     assert found is not None
@@ -93,7 +103,7 @@ def test_without_any_answer_there_are_no_labels(servers: list[LlmServer], tmp_pa
 
 def test_what_was_not_asked_by_all_is_not_known(servers: list[LlmServer], tmp_path: Path) -> None:
     says(servers[0])
-    ask_all([REPORT], labeler(servers[:1]), tmp_path, scrubbed=True)
+    ask([REPORT], labeler(servers[:1]), tmp_path)
     with Cache(tmp_path) as cache:
         assert labels_of(REPORT, labeler(servers[:1]), cache) is not None
         assert labels_of(REPORT, labeler(servers[:2]), cache) is None
@@ -104,13 +114,13 @@ def test_every_report_is_paid_once(servers: list[LlmServer], tmp_path: Path) -> 
     for server in servers:
         says(server)
     texts = [REPORT, "Normal.", REPORT, ""]
-    first = ask_all(texts, labeler(servers), tmp_path, scrubbed=True)
-    again = ask_all(texts, labeler(servers), tmp_path, scrubbed=True)
+    first = ask(texts, labeler(servers), tmp_path)
+    again = ask(texts, labeler(servers), tmp_path)
     assert list(first) == ["m0", "m1", "m2"]
     assert [s.answered for s in first.values()] == [2, 2, 2]
     assert [(s.answered, s.cached) for s in again.values()] == [(0, 2)] * 3
     assert all(server.asked == {REPORT: 1, "Normal.": 1} for server in servers)
-    dry = ask_all(["Another."], labeler(servers), tmp_path, scrubbed=True, dry_run=True)
+    dry = ask(["Another."], labeler(servers), tmp_path, dry_run=True)
     assert [s.estimate.requests for s in dry.values()] == [1, 1, 1]
     assert all("Another." not in server.asked for server in servers)
 

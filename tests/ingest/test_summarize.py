@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from llm_server import LlmServer, serving
 
-from ingest import offline
+from ingest import llm_run, offline
 from ingest.faithful import Unsupported
 from ingest.llm_cache import Cache, Failure
-from ingest.summarize import Summary, ask_all, prompt_of, shaping, summary_of
+from ingest.llm_spent import Spent
+from ingest.summarize import Summary, prompt_of, shaping, summary_of
 from shards import allowed
 from study import llm_sections
 from study.errors import UserError
@@ -33,6 +34,10 @@ def summarizer(server: LlmServer, **more: Any) -> Summarizer:
     return Summarizer(model="m", variant="findings-m", base_url=f"{server.url}/v1", **more)
 
 
+def ask(texts: list[str], llm: Summarizer, folder: Path) -> Spent:
+    return llm_run.ask(texts, prompt_of(llm), llm, folder, scrubbed=True)
+
+
 def summaries(
     server: LlmServer,
     folder: Path,
@@ -41,7 +46,7 @@ def summaries(
     **more: Any,
 ) -> list[Summary | None]:
     server.answer = lambda text: {"sentences": answer(text)}
-    ask_all(texts, summarizer(server, **more), folder, scrubbed=True)
+    ask(texts, summarizer(server, **more), folder)
     with Cache(folder, read_only=True) as cache:
         return [summary_of(text, summarizer(server, **more), cache) for text in texts]
 
@@ -138,9 +143,7 @@ def test_answers_are_cleaned_to_lines(server: LlmServer, tmp_path: Path) -> None
 def test_variants_lie_side_by_side(server: LlmServer, tmp_path: Path) -> None:
     server.answer = lambda text: {"sentences": ["No hemorrhage."]}
     for prompt in ("findings", "summary", "impression"):
-        assert ask_all(
-            [REPORT], summarizer(server, prompt=prompt), tmp_path, scrubbed=True
-        ).answered
+        assert ask([REPORT], summarizer(server, prompt=prompt), tmp_path).answered
     with Cache(tmp_path) as cache:
         assert len(cache) == 3
 
@@ -160,7 +163,7 @@ def test_a_prompt_must_ask_for_sentences(server: LlmServer, tmp_path: Path) -> N
         "name: mine\nversion: 1\nsystem: Do.\nschema: {type: object, properties: {a: {}}}\n"
     )
     with pytest.raises(UserError, match="must require sentences"):
-        ask_all([REPORT], summarizer(server, prompt=str(file)), tmp_path, scrubbed=True)
+        ask([REPORT], summarizer(server, prompt=str(file)), tmp_path)
 
 
 def test_what_shapes_a_dataset_has_no_place_and_no_speed(server: LlmServer) -> None:
