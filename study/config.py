@@ -58,6 +58,8 @@ PATH_KEYS: tuple[KeyPath, ...] = (
     ("train", "speed", "cache"),
 )
 """Values that are paths; those of the file are made absolute from the file's folder."""
+NAME_OR_PATH_KEYS: tuple[KeyPath, ...] = (("train", "model", "text_model"),)
+"""The same, where such a folder is there; else they are names of something elsewhere."""
 
 
 def default_file() -> Path:
@@ -79,11 +81,11 @@ def load_pipeline(file: Path, name: str, overrides: Sequence[str] = ()) -> Pipel
         for path, owner in origin.items()
         if (owner, *path) in lines
     }
-    for key_path in PATH_KEYS:
+    for key_path in (*PATH_KEYS, *NAME_OR_PATH_KEYS):
         _make_absolute(merged, key_path, file.resolve().parent)
     for override in overrides:
         path, value = _parse_override(override)
-        if path in PATH_KEYS:
+        if path in PATH_KEYS or (path in NAME_OR_PATH_KEYS and Path(str(value)).is_dir()):
             value = [_resolved(v) for v in value] if isinstance(value, list) else _resolved(value)
         _put(merged, path, value, override)
         where[path] = f"--set {override}"
@@ -262,7 +264,8 @@ def _make_absolute(settings: dict[str, Any], path: KeyPath, folder: Path) -> Non
             return [absolute(v) for v in value]
         if not isinstance(value, str) or not value or "://" in value:
             return value
-        return str((folder / Path(value).expanduser()).resolve())
+        place = (folder / Path(value).expanduser()).resolve()
+        return value if path in NAME_OR_PATH_KEYS and not place.is_dir() else str(place)
 
     if path[-1] in settings:
         settings[path[-1]] = absolute(settings[path[-1]])

@@ -55,6 +55,9 @@ class Model(Section):
     """Share of rows that skip the last block in training; grows linearly from 0 at the first."""
     joint_dim: Positive | None = None
     """Channels of the features in which studies and texts are compared."""
+    text_model: str | None = None
+    """A BERT of Hugging Face as text tower, with its weights and its tokenizer: a folder, or a name
+    on the hub (owner/name). None: open_clip's text transformer, or what the name stands for."""
     text_width: Positive | None = None
     """Channels of the text transformer."""
     text_layers: Positive | None = None

@@ -2,8 +2,8 @@
 
 In: a model's name, with what `train.model` changes of it, and the (D, H, W) of the stored scans.
 Out: an open_clip model and its tokenizer.
-The one idea: open_clip builds everything. Importing this module registers the encoders of
-`train.presets` with timm and the folder model_configs/ with open_clip, so that
+The one idea: open_clip builds everything, from a `Recipe`. Importing this module registers the
+encoders of `train.presets` with timm and the folder model_configs/ with open_clip, so that
 `open_clip.create_model(name)` works; a variant is registered with timm under a name that ends in
 its fingerprint, and handed to open_clip as an override.
 """
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +28,34 @@ from timm.models import register_model
 
 from study.errors import UserError
 from study.sections import Model
+from train.bert import (
+    bert_folder,
+    bert_text_cfg,
+    bert_tokenizer,
+    check_vocabulary,
+    load_bert_weights,
+)
 from train.hlip import encoder_from_hlip
+from train.hub import TOKENIZER_FILES, folder_of
 from train.presets import ENCODERS
 from train.variant import EncoderConfig, Grid
 from train.vit import HierarchicalViT
 
 __all__ = [
     "CustomTextCLIP",
+    "Recipe",
     "Tokenizer",
+    "build",
     "create_model",
     "encoder_config",
     "encoder_from_hlip",
+    "recipe_of",
     "register",
 ]
 
 MODEL_CONFIGS = Path(__file__).parent / "model_configs"
+MODELS = tuple(sorted(file.stem for file in MODEL_CONFIGS.glob("*.json")))
+"""Names that `train.model.name` may have: HLIP's begin with clip_ or ablate_."""
 
 Tokenizer = Callable[..., Any]
 """open_clip's: a list of texts -> int64 [B, context length], padded."""
@@ -71,56 +84,132 @@ TEXT_FIELDS = {
 """Keys of `train.model` -> keys of open_clip's text_cfg."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A model of two towers, as values."""
+
+    name: str
+    """One of MODELS, of which this is a variant."""
+    encoder: EncoderConfig
+    model_cfg: Mapping[str, Any]
+    """open_clip's, complete; its vision_cfg names `encoder` as it is registered with timm."""
+
+
 def register() -> None:
     """Make timm and open_clip know our models. Done on import; calling it again changes nothing."""
     for name, config in ENCODERS.items():
         _register_encoder(name, config)
-    if not set(ENCODERS) <= set(open_clip.list_models()):
+    if not set(MODELS) <= set(open_clip.list_models()):
         open_clip.add_model_config(MODEL_CONFIGS)
 
 
-def create_model(model: Model, grid: Grid) -> tuple[CustomTextCLIP, Tokenizer]:
+def create_model(
+    model: Model, grid: Grid, *, load_text: bool = True
+) -> tuple[CustomTextCLIP, Tokenizer]:
     """An open_clip CustomTextCLIP with fresh weights (from torch's random state), and its
-    tokenizer.
+    tokenizer. A BERT of `train.model.text_model`, or of the name, has its own weights; where all
+    weights come from a checkpoint anyway, `load_text` leaves them.
 
     `grid` is (D, H, W) of the stored scans. Raises UserError for an unknown name and for values
     that do not fit together.
     """
-    if model.name not in ENCODERS:
+    recipe = recipe_of(model, grid)
+    text = recipe.model_cfg["text_cfg"]
+    tokenizer = tokenizer_of(recipe)
+    clip = build(recipe)
+    if "hf_model_name" in text:
+        check_vocabulary(clip.text, tokenizer)
+        if load_text:
+            load_bert_weights(clip.text, bert_folder(text["hf_model_name"]))
+    return clip, tokenizer
+
+
+def recipe_of(model: Model, grid: Grid) -> Recipe:
+    """What `train.model` asks for, on stored scans of (D, H, W) = grid. UserError as in
+    `create_model`."""
+    if model.name not in MODELS:
         raise UserError(
-            f"train.model.name: there is no model {model.name!r} "
-            f"(there are: {', '.join(sorted(ENCODERS))})"
+            f"train.model.name: there is no model {model.name!r} (there are: {', '.join(MODELS)})"
         )
-    encoder = encoder_config(model, grid)
     config = open_clip.get_model_config(model.name)
-    text = config["text_cfg"] | {TEXT_FIELDS[k]: v for k, v in _given(model, TEXT_FIELDS).items()}
-    if text["width"] % text["heads"]:
-        raise UserError(
-            f"train.model: text_width {text['width']} is not divisible by "
-            f"text_heads {text['heads']}"
-        )
-    facts = repr(sorted(asdict(encoder).items()))
-    variant = f"{model.name}_{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
-    _register_encoder(variant, encoder)
-    with _quiet():
-        clip = open_clip.create_model(
-            model.name,
-            embed_dim=model.joint_dim or config["embed_dim"],
-            vision_cfg=config["vision_cfg"] | {"timm_model_name": variant},
-            text_cfg=text,
-            pretrained_text=False,
-            output_dict=True,
-        )
-    return clip, open_clip.get_tokenizer(model.name, context_length=text["context_length"])
+    encoder = encoder_config(model, grid)
+    text = _text_cfg(model, config["text_cfg"])
+    vision = config["vision_cfg"] | {"timm_model_name": registered_name(model.name, encoder)}
+    changes = {"embed_dim": model.joint_dim or config["embed_dim"]}
+    return Recipe(model.name, encoder, config | changes | {"vision_cfg": vision, "text_cfg": text})
 
 
 def encoder_config(model: Model, grid: Grid) -> EncoderConfig:
     """The encoder that `train.model` asks for, on stored scans of (D, H, W) = grid."""
+    preset = open_clip.get_model_config(model.name)["vision_cfg"]["timm_model_name"]
     changes = {ENCODER_FIELDS[k]: v for k, v in _given(model, ENCODER_FIELDS).items()}
     try:
-        return replace(ENCODERS[model.name], img_size=grid, **changes)
+        return replace(ENCODERS[preset], img_size=grid, **changes)
     except ValueError as error:
         raise UserError(f"train.model ({model.name}): {error}") from None
+
+
+def build(recipe: Recipe, device: str = "cpu") -> CustomTextCLIP:
+    """The model, with fresh weights in both towers."""
+    text = recipe.model_cfg["text_cfg"]
+    if "hf_model_name" in text:
+        text = text | {"hf_model_pretrained": False}
+    towers = {"vision_cfg": recipe.model_cfg["vision_cfg"], "text_cfg": text}
+    with _quiet():
+        return open_clip.create_model(
+            recipe.name,
+            embed_dim=recipe.model_cfg["embed_dim"],
+            **towers,
+            pretrained_text=False,
+            output_dict=True,
+            device=device,
+        )
+
+
+def tokenizer_of(recipe: Recipe) -> Tokenizer:
+    """By its own name: `open_clip.get_tokenizer` takes another one, without a word, for a name that
+    it does not know."""
+    text = recipe.model_cfg["text_cfg"]
+    if "hf_tokenizer_name" not in text:
+        return open_clip.get_tokenizer(recipe.name, context_length=text["context_length"])
+    folder = folder_of(
+        text["hf_tokenizer_name"], "train.model.text_model", ("config.json", *TOKENIZER_FILES)
+    )
+    return bert_tokenizer(folder, text["context_length"])
+
+
+def registered_name(name: str, encoder: EncoderConfig) -> str:
+    """The encoder's name with timm, where it now is registered: that of a preset, or `name` with a
+    fingerprint."""
+    for known, config in ENCODERS.items():
+        if config == encoder:
+            return known
+    facts = repr(sorted(asdict(encoder).items()))
+    variant = f"{name}_{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+    _register_encoder(variant, encoder)
+    return variant
+
+
+def _text_cfg(model: Model, preset: dict[str, Any]) -> dict[str, Any]:
+    """open_clip's text_cfg, of `train.model` over that of a model's name."""
+    changes = {TEXT_FIELDS[k]: v for k, v in _given(model, TEXT_FIELDS).items()}
+    if model.text_model is not None or "hf_model_name" in preset:
+        sizes = [key for key in _given(model, TEXT_FIELDS) if key != "context_length"]
+        if sizes:
+            raise UserError(
+                f"train.model.{sizes[0]} is of open_clip's text transformer, but the text tower is "
+                f"{model.text_model or preset['hf_model_name']}: set it to null"
+            )
+    if model.text_model is not None:
+        length = model.context_length or preset["context_length"]
+        return bert_text_cfg(bert_folder(model.text_model), length)
+    text = preset | changes
+    if "hf_model_name" not in text and text["width"] % text["heads"]:
+        raise UserError(
+            f"train.model: text_width {text['width']} is not divisible by "
+            f"text_heads {text['heads']}"
+        )
+    return text
 
 
 def _given(model: Model, fields: dict[str, str]) -> dict[str, Any]:
@@ -143,7 +232,7 @@ def _register_encoder(name: str, config: EncoderConfig) -> None:
     if timm.is_model(name):
         return
 
-    def build(**kwargs: Any) -> HierarchicalViT:
+    def entry(**kwargs: Any) -> HierarchicalViT:
         if kwargs.pop("pretrained", False):
             raise ValueError(
                 f"{name} has no weights of its own to download; load a checkpoint instead"
@@ -152,13 +241,16 @@ def _register_encoder(name: str, config: EncoderConfig) -> None:
             raise ValueError(
                 "patch dropout is given with every batch (Studies.keep), not built into the model"
             )
-        drop_path_rate = kwargs.pop("drop_path_rate", config.drop_path_rate)
         for key in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
             kwargs.pop(key, None)
-        return HierarchicalViT(replace(config, drop_path_rate=drop_path_rate, **kwargs))
+        kwargs.pop("pretrained_model_args", None)  # timm's memory of a config.json's arguments
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()
+        }
+        return HierarchicalViT(replace(config, **fields))
 
-    build.__name__ = name
-    register_model(build)
+    entry.__name__ = name
+    register_model(entry)
 
 
 register()

@@ -14,7 +14,7 @@ import torch
 from study.config import load_pipeline, pipeline_names
 from study.errors import UserError
 from study.sections import Model
-from train.clip import create_model, encoder_config, register
+from train.clip import MODELS, create_model, encoder_config, register
 from train.presets import ENCODERS
 from train.text import encode_text, trim
 from train.vit import HierarchicalViT, Studies
@@ -24,9 +24,12 @@ def test_open_clip_builds_every_preset_by_name() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         register()
-    for name in ENCODERS:
-        assert name in open_clip.list_models()
-        assert timm.is_model(name)
+    assert all(timm.is_model(name) for name in ENCODERS)
+    assert set(MODELS) <= set(open_clip.list_models())
+    with torch.device("meta"):
+        for name in MODELS:
+            model = open_clip.create_model(name, pretrained_text=False, device="meta")
+            assert model.visual.trunk.config in ENCODERS.values()
     model = open_clip.create_model("dicom2clip_tiny", pretrained_text=False)
     assert isinstance(model.visual.trunk, HierarchicalViT)
     assert sum(p.numel() for p in model.visual.trunk.parameters()) < 1_000_000
@@ -77,7 +80,7 @@ def test_text_without_padding_gives_the_features_of_padded_text() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "no_such_model"}, r"no model 'no_such_model' \(there are: dicom2clip"),
+        ({"name": "no_such_model"}, r"no model 'no_such_model' \(there are: ablate_mlp_clip"),
         ({"patch": (5, 16, 16)}, "not divisible"),
         ({"depth": 4}, "exactly one level"),
         ({"text_heads": 5}, "text_heads 5"),
