@@ -53,7 +53,8 @@ class _Configurations:
         file = Path(name) / "config.json"
         facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if facts.get("model_type") == CXR_BERT_TYPE:
-            return BertConfig(**{k: v for k, v in facts.items() if k in BertConfig().to_dict()})
+            known = BertConfig().to_dict().keys() - {"model_type"}
+            return BertConfig(**{key: facts[key] for key in facts.keys() & known})
         return AutoConfig.from_pretrained(name, **kwargs)
 
 
@@ -135,6 +136,7 @@ def bert_tokenizer(folder: Path, context_length: int) -> HFTokenizer:
     except (ValueError, OSError, KeyError) as error:
         raise UserError(f"{folder} has no tokenizer that can be read: {error}") from None
     tokenizer.tokenizer.init_kwargs.pop("auto_map", None)  # names code that is not saved with it
+    tokenizer([""])  # sets padding and length once: doing so while another thread encodes fails
     return tokenizer
 
 
@@ -149,7 +151,10 @@ def check_vocabulary(tower: HFTextEncoder, tokenizer: HFTokenizer) -> None:
     """UserError where the tokenizer is not the model's: its tokens would mean other words."""
     words, rows = len(tokenizer.tokenizer), tower.config.vocab_size
     if words > rows:
-        raise UserError(f"the tokenizer knows {words} tokens, the text tower only {rows}")
+        raise UserError(
+            f"the tokenizer knows {words} tokens, the text tower only {rows}: take the tokenizer "
+            "that the text tower was trained with"
+        )
     pad = tokenizer.tokenizer.pad_token_id
     if pad != tower.config.pad_token_id:
         raise UserError(

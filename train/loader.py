@@ -33,7 +33,7 @@ from study.errors import UserError
 from study.quantities import size_bytes
 from train.batch import Batch, Choice, Rules, Sample, choose, collate
 from train.clip import Tokenizer
-from train.text import trim
+from train.text import padding_of, trim
 
 REMOTE_THREADS = 32
 """For the metadata of a remote dataset: small requests that wait."""
@@ -152,6 +152,7 @@ class Loader:
             tokenizer,
             rules,
         )
+        self._padding = padding_of(tokenizer)
         self._batch_size, self._threads = batch_size, threads
         self._tolerance = tolerance or _none_corrupt(dataset)
         grid = dataset.info.shape
@@ -178,7 +179,7 @@ class Loader:
                         ahead.append(self._begin(next(draws), free.popleft(), pool))
                     pending = ahead.popleft()
                     began = time.monotonic()
-                    batch = pending.finish(self._tolerance)
+                    batch = pending.finish(self._tolerance, self._padding)
                     self.waited_s += time.monotonic() - began
                     if batch is not None:
                         yield batch
@@ -225,7 +226,7 @@ class _Pending:
     buffer: Tensor
     after: Cursor
 
-    def finish(self, tolerance: Tolerance) -> Batch | None:
+    def finish(self, tolerance: Tolerance, padding: int) -> Batch | None:
         """Wait for all scans; close up over those of corrupt samples. None where no sample is
         left."""
         array, row, samples, read = self.buffer.numpy(), 0, [], []
@@ -242,4 +243,6 @@ class _Pending:
         if not samples:
             return None
         choices, tokens = zip(*read, strict=True)
-        return collate(samples, choices, self.buffer[:row], trim(torch.stack(tokens)), self.after)
+        return collate(
+            samples, choices, self.buffer[:row], trim(torch.stack(tokens), padding), self.after
+        )

@@ -30,17 +30,24 @@ def compose(
     return tuple(prefix + sentences[order[n % len(order)]] for n in range(count))
 
 
-def trim(tokens: Tensor) -> Tensor:
-    """Token ids [..., L] without the columns of padding (0) behind the longest text. The last token
-    of a text is never 0."""
-    used = tokens.flatten(0, -2).ne(0).any(0).nonzero()
+def padding_of(tokenizer: object) -> int:
+    """The token with which an open_clip tokenizer fills up: 0 of its own, any of Hugging Face's."""
+    inner = getattr(tokenizer, "tokenizer", None)
+    return 0 if inner is None else int(inner.pad_token_id)
+
+
+def trim(tokens: Tensor, padding: int = 0) -> Tensor:
+    """Token ids [..., L] without the columns of padding behind the longest text. The last token of
+    a text is never padding."""
+    used = tokens.flatten(0, -2).ne(padding).any(0).nonzero()
     return tokens[..., : int(used[-1]) + 1].contiguous()
 
 
 def encode_text(model: CustomTextCLIP, tokens_BL: Tensor) -> Tensor:
     """Text features [B, E], not normalised.
 
-    open_clip's transformer applies its causal mask at full context length, so texts would have to
+    A BERT leaves padding out by its mask, and takes texts of any length. open_clip's transformer
+    applies its causal mask at full context length, so texts would have to
     be padded to it. Here the mask is cut: attention is causal and the last token is pooled, so what
     is left out could not change the result.
     """
