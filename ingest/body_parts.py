@@ -8,7 +8,7 @@ from __future__ import annotations
 ROOTS = """
 hepat liver; nephr kidney; pyelo kidney; splen spleen; gastr stomach; colect colon; colitis colon
 pancreat pancreas; cholecyst gallbladder; append appendix; hyster uterus; oophor ovary
-prostat prostate; thyroid thyroid; encephal brain; cerebr brain; mening meninges; pneumon lung
+prostat prostate; thyroid thyroid; thyro thyroid; aden node; encephal brain; cerebr brain; mening meninges; pneumon lung
 bronch bronchus; pleur pleura; cardi heart; pericard pericardium; arthr joint; oste bone
 tendin tendon; synov joint; spondyl spine; sinus sinus
 mastoid mastoid; cholang bileduct; ureter ureter; laryng larynx
@@ -48,15 +48,20 @@ ovary: oophorectomy
 """Body parts of which a word speaks without naming them: `part: words`."""
 
 PARTS = """
-head: cranial >; brain: cerebral, cerebrum, intracranial, encephalon, parenchymal > head
-hemisphere: hemispheric > brain; frontal > brain; temporal > brain; parietal > brain
-occipital: occiput > brain; insula: insular > brain; thalamus: thalamic, thalami > brain
+head: cranial >; brain: cerebral, cerebrum, intracranial, encephalon > head
+hemisphere: hemispheric > brain; frontal > hemisphere; temporal > hemisphere
+parietal > hemisphere; supratentorial > brain; tentorium > head; falx: falcine > head
+occipital: occiput > hemisphere; externalcapsule > brain; internalcapsule > brain
+lateralventricle > ventricle; temporalhorn > lateralventricle; frontalhorn > lateralventricle
+occipitalhorn > lateralventricle; thirdventricle > ventricle; fourthventricle > ventricle
+internalauditory > head; middleear > head; craniocervical > spine; insula: insular > brain
+thalamus: thalamic, thalami > brain
 pons: pontine > brainstem
 basalganglia: putamen, caudate, lentiform, pallidus, lenticulostriate > brain
 brainstem: midbrain, medulla, stem > brain; cerebellum: cerebellar > brain; posteriorfossa > head
 callosum: splenium, callosal, callososeptal > brain; operculum > brain; peduncle > brain
 pontis > brainstem; hippocampus: hippocampal > brain; cortex: cortical > brain
-whitematter: centrum, corona, semiovale > brain; periventricular > whitematter
+whitematter: centrum, corona, semiovale > hemisphere; periventricular > whitematter
 subcortical > whitematter; juxtacortical > whitematter
 ventricle: ventricular, intraventricular > brain heart; cistern: cisternal > brain
 sulcus: sulci, sulcal > brain chest; midline > brain; extraaxial > head; subdural > extraaxial
@@ -84,7 +89,8 @@ nerveroot: radicular > spine; flavum > spine; recess > spine; dens: odontoid > s
 prevertebral > spine; paravertebral: paraspinal > spine; annulus: annular > disc; cauda > spine
 chest: thorax, intrathoracic >; lung: pulmonary, pulmonic > chest
 lungbase: bases, basal, basilar > lung; lungapex: apices > lung; lingula > lung
-perifissural: fissure > lung; bronchus: bronchial, bronchi > lung; trachea: tracheal > chest
+perifissural: fissure > lung; bronchus: bronchial, bronchi > lung airway
+trachea: tracheal > chest airway
 airway: tracheobronchial > chest; pleura: pleural > chest; mediastinum: mediastinal > chest
 hilum: hilar, hila > chest; axilla: axillary > chest; paratracheal > mediastinum
 subcarinal > mediastinum; heart: cardiac > chest; septum: septal, interventricular > heart
@@ -121,6 +127,11 @@ radius: radial > arm; ulna: ulnar > arm; arm >; scapula > shoulder
 bone: osseous, bony, skeletal >; node: nodal >; softtissue >; subcutaneous >; muscle: muscular >
 skin: cutaneous >; vessel: vascular, vasculature >; artery: arterial > vessel
 vein: venous > vessel; chestwall > chest; joint: articular >; carina > chest; tendon: tendinous >
-ligament: ligamentous >; cartilage >; extensor >
+ligament: ligamentous >; cartilage >; extensor >; femoralartery > leg artery; marrow > bone
+gastrocnemius > leg muscle; patellofemoral > knee; rotatorcuff > shoulder; portahepatis > liver
+pelvicalyceal > kidney; descendingcolon > colon; ascendingcolon > colon; transversecolon > colon
+terminalileum > smallbowel; hepaticflexure > colon; splenicflexure > colon; gastricantrum > stomach
+thoracicaorta > aorta; abdominalaorta > aorta; ascendingaorta > thoracicaorta
+descendingaorta > thoracicaorta; paracolic > peritoneum
 """
 """Body parts: `part: other names > what it lies in`."""

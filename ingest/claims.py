@@ -47,6 +47,8 @@ class Statement:
     asserted: bool = True
     denied: frozenset[int] = frozenset()
     """Places that a negation reaches."""
+    about: frozenset[str] = frozenset()
+    """Concepts of the label alone, of which the statement speaks unless it says otherwise."""
     label: str = ""
     """What stands before the colon of its paragraph."""
     places: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -59,10 +61,14 @@ FOLDED = {
 }  # fmt: skip
 SPELLING = (
     ("aem", "em"), ("oedem", "edem"), ("oesoph", "esoph"), ("tumour", "tumor"), ("rhoea", "rhea"),
-    ("caec", "cec"), ("goitre", "goiter"), ("centre", "center"), ("grey", "gray"),
-    ("lise", "lize"), ("nise", "nize"), ("rise", "rize"),
+    ("aec", "ec"), ("goitre", "goiter"), ("centre", "center"), ("grey", "gray"), ("fibre", "fiber"),
+    ("coel", "cel"), ("calibre", "caliber"), ("metre", "meter"), ("colour", "color"),
+    ("leuco", "leuko"), ("anaest", "anest"), ("paed", "ped"), ("foet", "fet"), ("sulph", "sulf"),
+    ("artefact", "artifact"), ("behaviour", "behavior"), ("labelled", "labeled"),
 )  # fmt: skip
 """British to American, in any part of a word."""
+IZE = re.compile(r"(?<=[a-z]{4}[nlrtdmb])is(?=(?:e|ed|es|ing|ation|ations)\b)")
+"""Characterised, pneumatised; not raise, noise, increase."""
 PREFIX = re.compile(
     r"\b(?:(non|extra|intra|peri|sub)[- ]|(post|pre|hyper|hypo|para|retro|inter|supra|infra|multi|"
     r"micro|un|anti|trans|circum|epi|endo)-)(?=[a-z]{3})"
@@ -75,6 +81,10 @@ UNCHANGED = (
 MORE_ON_ONE_SIDE = (
     r"\b(left|right)(?:[ -]side)? (?:is )?(?:greater|more|larger|worse) than "
     r"(?:the )?(?:left|right)\b"
+)
+LOST_CURVE = (
+    r"\b(?:loss|straightening|reversal|flattening|attenuation) of (?:the )?"
+    r"(?:normal |physiologic(?:al)? |natural |expected )*((?:[a-z]+ )?(?:lordo|kypho|curv))"
 )
 CAVITIES = "nasal|peritoneal|oral|pleural|abdominal|cranial|pelvic|thoracic"
 PHRASES = [
@@ -103,7 +113,10 @@ PHRASES = [
         ("not only", r"\bnot only\b", ""),
         ("limits", r"\bwithin (?:normal|physiologic(?:al)?) limits\b", "normal"),
         ("clear of", r"\bclear of\b", "free of"),
-        (" to ", r"\b(?:left|right) to (?:left|right)\b", ""),
+        (" to ", r"\b(?:left|right) to (left|right)\b", r"\1ward"),
+        ("left-to", r"\bleft-to-right\b", "rightward"),
+        ("right-to", r"\bright-to-left\b", "leftward"),
+        ("of", LOST_CURVE, r"straightening \1"),
         ("rather than", r"\brather than\b", "unlikely"),
     )
 ]  # fmt: skip
@@ -118,12 +131,17 @@ def folded(text: str) -> str:
 
 
 def parsed(
-    text: str, context: frozenset[str] = frozenset(), asserted: bool = True, label: str = ""
+    text: str,
+    context: frozenset[str] = frozenset(),
+    asserted: bool = True,
+    label: str = "",
+    about: frozenset[str] = frozenset(),
 ) -> Statement:
     """One statement's tokens."""
     plain = " ".join(folded(text).split())
     for british, american in SPELLING:
         plain = plain.replace(british, american)
+    plain = IZE.sub("iz", plain)
     plain = PREFIX.sub(r"\1\2", plain)
     for word, pattern, new in PHRASES:
         if word in plain:
@@ -144,7 +162,7 @@ def parsed(
                 places.setdefault(concept, []).append(place)
     frozen = {concept: tuple(p) for concept, p in places.items()}
     no = frozenset(t.place for t in tokens if t.denied)
-    return Statement(text, tuple(tokens), context, asserted, no, label, frozen)
+    return Statement(text, tuple(tokens), context, asserted, no, about, label, frozen)
 
 
 def _token(word: str, place: int, denied: bool, clause: int) -> Token | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from ingest.claims import Statement, Token
-from ingest.vocabulary import CONTAINERS, KINDS, Kind, is_a
+from ingest.vocabulary import CONTAINERS, KINDS, LIKE, Kind, is_a
 
 CLAIMS = (Kind.FINDING, Kind.NORMAL)
 WEIGHT = {
@@ -29,6 +29,8 @@ OPPOSED = 0.3
 """What a finding counts that one statement denies and the other does not."""
 NORMAL_DENIES = 0.7
 """What a normal body part says of a finding denied there, and the denial of it being normal."""
+TAKEN_FOR = 0.5
+"""What a finding says of another that a paraphrase may take for it; it never contradicts it."""
 RELATED = 0.4
 """What a wider or narrower term counts."""
 
@@ -44,6 +46,11 @@ def _reversed(relation: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
 KINDS_BELOW = _reversed(KINDS)
 CONTENTS = _reversed(CONTAINERS)
 NOTHING: frozenset[str] = frozenset()
+GREEK_ROOTS = {
+    "hemorrhage": ("hemo", "hemat", "hemar", "lipohem"),
+    "air": ("pneumoc", "pneumom", "pneumop", "pneumot", "pneumat"),
+}
+"""A finding and what Greek names of its kinds begin with."""
 
 
 @cache
@@ -53,6 +60,7 @@ def related(concept: str) -> frozenset[str]:
     return (
         inflamed | KINDS.get(concept, NOTHING) | KINDS_BELOW.get(concept, NOTHING)
         | CONTAINERS.get(concept, NOTHING) | CONTENTS.get(concept, NOTHING)
+        | LIKE.get(concept, NOTHING)
     )  # fmt: skip
 
 
@@ -140,7 +148,19 @@ def agreement(said: Token, other: Token) -> float:
         if said.denied:
             return 0.9 if other.denied else 0.0
         return -0.9 if other.denied else 0.0
+    if other.concept in LIKE.get(said.concept, NOTHING) or _of_one_root(said, other):
+        return TAKEN_FOR if said.denied == other.denied else 0.0
     return 0.0
+
+
+def _of_one_root(said: Token, other: Token) -> bool:
+    """Whether one is blood or air and the other a Greek name that begins with it."""
+    for word, roots in GREEK_ROOTS.items():
+        if word == said.concept:
+            return other.concept.startswith(roots)
+        if word == other.concept:
+            return said.concept.startswith(roots)
+    return False
 
 
 def has(concept: str, statement: Statement) -> bool:

@@ -45,8 +45,14 @@ DATE = re.compile(
     r"\b\d{1,2}[/.-]\d{1,2}[/.-](?:\d{4}|\d{2})\b|\b\d{4}-\d{2}-\d{2}\b|\b(?:19|20)\d\d\b"
     r"(?!\s*(?:mm|cm|ml|cc|hu)\b)|\b\d{1,2}/\d{2}\b(?=[ ,.;)]|$)|\b\d{1,2}:\d\d(?::\d\d)?\b"
 )
+SEQUENCE = (
+    r"t[12][ /-]*(?:flair|stir|hyper|hypo|iso|signal|bright|dark|weight|w\b|prolong|shad|shine|"
+    r"intens|abnormal|high|low|increas|foc|lesion|and t2|t2|,|without|with|post|sequence|image)"
+)
+"""T1 and T2 that are no vertebrae."""
 LEVEL = re.compile(
-    r"(?<!:)\b([ctls])\s?(\d{1,2})(?:\s*[-/]\s*([ctls])?\s?(\d{1,2}))?\b(?!\s?(?:mm|cm))"
+    rf"(?<!:)(?!{SEQUENCE})"
+    r"\b([ctls])\s?(\d{1,2})(?:\s*[-/]\s*([ctls])?\s?(\d{1,2}))?\b(?!\s?(?:mm|cm))"
 )
 COUNT = re.compile(rf"\b(?:{'|'.join(sorted(COUNTS, key=len, reverse=True))})\b")
 ORDINAL = re.compile(rf"\b(?:(\d{{1,2}})(?:st|nd|rd|th)|({'|'.join(ORDINALS)}))\b")
@@ -89,7 +95,7 @@ def marked(text: str) -> str:
     text = DIGIT_GRADE.sub(r"\1 #n:\2 ", text)
     text = re.sub(r"\b(first|second|third)[- ]degree\b", _degree, text)
     text = LETTER_GRADE.sub(lambda m: f"{m[1]} #n:{m[2]} ", text)
-    text = re.sub(r"\bsub-?centimet(?:er|re)\b", "below 1 cm", text)
+    text = re.sub(r"\b(?:sub-?centimet(?:er|re)|milli-?metric)\b", "small", text)
     text = COUNT.sub(lambda m: str(COUNTS[m[0]]), text)
     text = re.sub(r"\b(?:a|another) second\b", "another", text)
     text = VERTEBRA.sub(_vertebra, text)

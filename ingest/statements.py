@@ -29,6 +29,7 @@ ITEM = re.compile(
     r"^[ \t]*(?:\(?\d{1,2}[.)](?!\d)|[a-z][.)]|[-*\u2022\u2013\u2023\u00b7])[ \t]*(?=\S)"
 )
 END = re.compile(r"[.!?;\u3002\uff01\uff1f]+(?=[\s,)\"']|$)|(?<=[.!?;]),(?=\S)|[\u3002\uff01]")
+LETTER = re.compile(r"[^\W\d_]")
 ABBREVIATED = re.compile(
     r"(?:\b(?:dr|mr|mrs|ms|prof|vs|approx|e\.g|i\.e|cf|fig|st|incl|vol|pt|al)|\b[a-z])$", re.I
 )
@@ -43,7 +44,9 @@ def statements(text: str) -> list[Statement]:
             heading = frozenset[str]()
         label, before, name = heading, frozenset[str](), ""
         for number, piece in enumerate(_pieces(paragraph)):
-            statement = parsed(piece, label | before, not asked, name)
+            if not LETTER.search(piece):
+                continue
+            statement = parsed(piece, label | before, not asked, name, label)
             found.append(statement)
             if number == 0 and ":" in piece:
                 name = piece.split(":")[0]

@@ -47,6 +47,12 @@ MARGIN = 0.8
 """How much less like the sentence its own value may be than the best other value."""
 SLACK = 0.2
 """How much more like the sentence another value may be than its own."""
+MEASURE_SLACK = 1.0
+"""The same for measures, which seldom stand in a report for two things."""
+ALIKE = 0.7
+"""How much of what the best statement shares another must share to speak against a degree."""
+QUALIFIED = 0.5
+"""What a denial of a finding with a qualifier ("no displaced fracture") says of it without one."""
 SURE = 0.7
 """Likeness at which a statement is the right one although it names no finding of the sentence."""
 UNSAID = 0.6
@@ -58,7 +64,8 @@ GENERIC = words("lesion enlarged mass process injury")
 SOFT = words(
     """
     compression obstruction defect osteophyte degeneration narrowing shift infiltration
-    inflammation swelling deformity scar thickening hypertrophy resection
+    inflammation swelling deformity scar thickening hypertrophy resection avulsion flattening
+    indentation adhesion straightening obliteration bowing tortuosity crowding injury stranding
     """
 )
 """Findings that describe more than they diagnose: a paraphrase may choose its own."""
@@ -71,6 +78,8 @@ REGIONS = words(
     """
 )
 """Body parts so wide that a report is about them as a whole."""
+EXCLUSIVE = ("side:", "height:", "depth:", "width:", "reach:")
+"""Axes on which any statement may contradict; on others only those most like the sentence do."""
 AXIS_REASON = {
     "side:": Unsupported.SIDE, "height:": Unsupported.BODY_PART, "depth:": Unsupported.BODY_PART,
     "width:": Unsupported.BODY_PART, "reach:": Unsupported.BODY_PART, "degree:": Unsupported.DEGREE,
@@ -142,7 +151,7 @@ def _measures(sentence: Statement, near: list[Statement]) -> Problem | None:
                 ]
                 if places:
                     opposite = max(opposite, around(sentence, group[0], statement, places, unit))
-        if not found or same + SLACK < opposite:
+        if not found or same + MEASURE_SLACK < opposite:
             return Unsupported.NUMBER, " x ".join(t.concept.partition(":")[2] for t in group)
     return None
 
@@ -168,24 +177,27 @@ def _findings(sentence: Statement, near: list[Statement]) -> Problem | None:
     """Every finding is in the report, and denied where the sentence denies it."""
     parts = {t.concept for t in sentence.tokens if t.kind is Kind.PART}
     for token in sentence.tokens:
-        if token.kind not in CLAIMS:
+        if token.kind not in CLAIMS or _qualifies(token, sentence):
             continue
         same = opposite = 0.0
         for statement in near:
+            if token.concept == "enlarged" and not token.denied:
+                grown = statement.places.get("change:more", ())
+                same = max(same, 0.5 + around(sentence, token, statement, grown) if grown else 0.0)
             for other in statement.tokens:
                 if other.kind not in CLAIMS:
                     continue
                 agrees = agreement(token, other)
                 if agrees == 0.0 or (
                     abs(agrees) == NORMAL_DENIES
-                    and not any(_has_part(p, statement, parts) for p in parts)
+                    and not any(_normal_of(p, statement, parts, agrees) for p in parts)
                 ):
                     continue
                 like = abs(agrees) * (0.5 + around(sentence, token, statement, (other.place,)))
                 if agrees > 0:
                     same = max(same, like)
                 else:
-                    opposite = max(opposite, like)
+                    opposite = max(opposite, like * _qualified(token, sentence, other, statement))
         if same + SLACK < opposite:
             said = "denied" if token.denied else "stated"
             return Unsupported.NEGATION, f"{token.written}: {said} by the sentence alone"
@@ -194,6 +206,37 @@ def _findings(sentence: Statement, near: list[Statement]) -> Problem | None:
                 continue
             return Unsupported.WORDS, f"not in the report: {token.written}"
     return None
+
+
+def _qualifies(token: Token, sentence: Statement) -> bool:
+    """Whether a denied finding only says which one is denied: "no aneurysm rupture"."""
+    return token.denied and any(
+        t.place == token.place + 1 and t.kind is Kind.FINDING and t.denied and token.denied
+        for t in sentence.tokens
+    )
+
+
+def _qualified(said: Token, sentence: Statement, other: Token, statement: Statement) -> float:
+    """Less than 1 where the one that denies denies only what the other does not speak of."""
+    denies, where, against = (
+        (said, sentence, statement) if said.denied else (other, statement, sentence)
+    )
+    before = [
+        t for t in where.tokens
+        if t.denied and 0 < denies.place - t.place <= 2 and t.kind in (Kind.WORD, Kind.OPPOSITE)
+        and not t.concept.startswith("side:")
+    ]  # fmt: skip
+    if before and not any(t.concept in against.places for t in before):
+        return QUALIFIED
+    return 1.0
+
+
+def _normal_of(part: str, statement: Statement, own: set[str], agrees: float) -> bool:
+    """Whether what the statement calls normal is the part; normal bronchi are no normal lung."""
+    if agrees > 0:
+        return _has_part(part, statement, own)
+    wider = {part} | (CONTAINERS.get(part, NOTHING) - REGIONS)
+    return not wider.isdisjoint(statement.places)
 
 
 def _denials(sentence: Statement, near: list[Statement]) -> Problem | None:
@@ -264,13 +307,18 @@ def _parts(sentence: Statement, near: list[Statement], known: set[str]) -> Probl
 def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
     """Left, upper, mild, chronic: as in the statements that are most like the sentence."""
     said = {t.concept for t in sentence.tokens if t.kind is Kind.OPPOSITE}
+    likeness = [shared(sentence, s) for s in near]
+    enough = ALIKE * max(likeness, default=0.0)
+    alike = [s for s, like in zip(near, likeness, strict=True) if like >= enough]
     for token in sentence.tokens:
         if token.kind is not Kind.OPPOSITE:
             continue
         axis = token.concept.partition(":")[0] + ":"
         same = opposite = 0.0
-        for statement in near:
+        for statement in near if axis in EXCLUSIVE else alike:
             found = values(axis, statement)
+            if axis == "side:" and not found:
+                found = [(c, (0,)) for c in statement.about if c.startswith(axis)]
             if token.concept == "side:both" and len(found) > 1:
                 found = [("side:both", tuple(p for _, places in found for p in places))]
             for value, places in found:

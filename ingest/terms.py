@@ -100,10 +100,10 @@ large bowel = colon; bowel loop = bowel; common bile duct = common bileduct
 urinary bladder = bladder; gall bladder = gallbladder; adrenal gland = adrenal
 thyroid gland = thyroid; pituitary gland = pituitary; corpus callosum = callosum
 basal ganglia = basalganglia; basal cistern = cistern; sylvian fissure = sylvian
-posterior fossa = posteriorfossa; frontal sinus = frontalsinus sinus
-maxillary sinus = maxillarysinus sinus; ethmoid sinus = ethmoidsinus sinus
-sphenoid sinus = sphenoidsinus sinus; paranasal sinus = sinus
-frontal sinuses = frontalsinus sinus; venous sinus = venoussinus; dural sinus = venoussinus
+posterior fossa = posteriorfossa; frontal sinus = frontalsinus
+maxillary sinus = maxillarysinus; ethmoid sinus = ethmoidsinus
+sphenoid sinus = sphenoidsinus; paranasal sinus = sinus
+frontal sinuses = frontalsinus; venous sinus = venoussinus; dural sinus = venoussinus
 dural venous sinus = venoussinus; cavernous sinus = cavernous; sacroiliac joint = sacroiliac
 piriform sinus = piriform; pyriform sinus = piriform; temporal bone = temporalbone
 cranial nerve = cranialnerve; nerve complex = cranialnerve; optic nerve = opticnerve

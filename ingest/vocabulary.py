@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 
-from ingest import body_parts, terms
+from ingest import body_parts, synonyms, terms
 
 
 class Kind(StrEnum):
@@ -91,11 +91,11 @@ def _vocabulary() -> dict[str, tuple[str, Kind]]:
             found.setdefault(word.strip(), (f"{axis}:{value.strip()}", Kind.OPPOSITE))
     for word in terms.NORMAL.split():
         found.setdefault(word, ("normal", Kind.NORMAL))
-    for name, others in _entries(terms.FINDINGS):
+    for name, others in _entries(terms.FINDINGS + synonyms.FINDINGS):
         for word in [name, *others]:
             if " " not in word:
                 add(word, name, Kind.FINDING)
-    for word in terms.BARE_FINDINGS.split():
+    for word in (terms.BARE_FINDINGS + synonyms.BARE_FINDINGS).split():
         add(word, word, Kind.FINDING)
     for entry in re.split(r"[;\n]", body_parts.PARTS.strip()):
         names, _, _ = entry.partition(">")
@@ -136,14 +136,23 @@ def _kinds_of() -> dict[str, frozenset[str]]:
     return {name: frozenset(upwards(name, frozenset({name}))) for name in direct}
 
 
+def _like() -> dict[str, frozenset[str]]:
+    """Every finding to those for which a paraphrase may say it."""
+    found: dict[str, set[str]] = {}
+    for entry in re.split(r"[;\n]", synonyms.LIKE.strip()):
+        name, _, others = entry.partition(":")
+        found.setdefault(name.strip(), set()).update(o.strip() for o in others.split(","))
+    return {name: frozenset(others) for name, others in found.items()}
+
+
 def _rewriting() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
     """Stem of the first word to (stems of the phrase, the words instead), longest first."""
     found: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
-    synonyms = [
-        f"{other} = {name}" for name, others in _entries(terms.FINDINGS) for other in others
-        if " " in other
+    others_named = [
+        f"{other} = {name}" for name, others in _entries(terms.FINDINGS + synonyms.FINDINGS)
+        for other in others if " " in other
     ]  # fmt: skip
-    for entry in [*re.split(r"[;\n]", terms.REWRITTEN.strip()), *synonyms]:
+    for entry in [*re.split(r"[;\n]", synonyms.REWRITTEN + terms.REWRITTEN), *others_named]:
         old, _, new = entry.partition("=")
         phrase = tuple(stem(w) for w in old.split())
         if phrase:
@@ -183,7 +192,7 @@ AROUND = re.compile(r"(?:peri|para|sub|intra|extra|retro|supra|infra|pre|juxta|i
 VOCABULARY = _vocabulary()
 CONTAINERS = _containers()
 REWRITING = _rewriting()
-FILLER = words(terms.FILLER)
+FILLER = words(terms.FILLER + synonyms.FILLER)
 FINDING_ENDING = re.compile(terms.FINDING_ENDING)
 ABNORMAL = words(terms.ABNORMAL)
 
@@ -216,13 +225,19 @@ def is_a(narrow: str, wide: str) -> bool:
 ROOTS = [tuple(pair.split()) for pair in re.split(r"[;\n]", body_parts.ROOTS.strip())]
 IMPLIED = _implying()
 KINDS = _kinds_of()
+LIKE = _like()
 
 
-def _removed(word: str) -> str:
-    """The organ that an operation named in Greek takes out."""
-    if not word.endswith(("ectomy", "ectomies")):
-        return ""
-    return next((part for root, part in ROOTS if word.startswith(root)), "")
+GREEK = {"ectomy": "resection", "ectomies": "resection", "megaly": "enlarged"}
+"""What a word ends in that says what was done to an organ, or became of it."""
+
+
+def _of_organ(word: str) -> tuple[str, ...]:
+    """A Greek name in two words: what became of which organ."""
+    for ending, finding in GREEK.items():
+        if word.endswith(ending):
+            return next(((finding, part) for root, part in ROOTS if word.startswith(root)), ())
+    return ()
 
 
 def rewritten(said: list[str]) -> list[str]:
@@ -232,9 +247,9 @@ def rewritten(said: list[str]) -> list[str]:
     out: list[str] = []
     at = 0
     while at < len(said):
-        organ = _removed(said[at])
-        if organ:
-            out.extend(("resection", organ))
+        of_organ = _of_organ(said[at])
+        if of_organ:
+            out.extend(of_organ)
             at += 1
             continue
         for phrase, new in REWRITING.get(stems[at], ()):

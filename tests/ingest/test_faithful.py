@@ -71,7 +71,7 @@ def test_honest_paraphrases_are_kept(sentence: str) -> None:
         ("A hypodense lesion in the spleen.", Unsupported.BODY_PART),
         ("Severe disc bulge at L4-5.", Unsupported.DEGREE),
         ("Acute infarct in the left cerebellum.", Unsupported.DEGREE),
-        ("Hiatal hernia.", Unsupported.WORDS),
+        ("Hiatal hernia.", Unsupported.BODY_PART),
         ("Three gallstones with cholecystitis.", Unsupported.WORDS),
         ("Splenic laceration.", Unsupported.WORDS),
         ("...", Unsupported.EMPTY),
@@ -89,7 +89,7 @@ def test_a_repetition_is_dropped_but_not_lost() -> None:
     assert checked.kept == ("Three gallstones.",)
     assert [d.reason for d in checked.dropped] == [
         Unsupported.REPEATED,
-        Unsupported.WORDS,
+        Unsupported.BODY_PART,
         Unsupported.EMPTY,
     ]
     assert checked.lost_share == pytest.approx(2 / 3)

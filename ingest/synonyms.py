@@ -1,0 +1,330 @@
+"""More of the vocabulary: what radiologists and models say for one another.
+
+In: nothing. Out: tables in the form of `terms`, of which this is the longer half: abbreviations and
+compounds to rewrite, findings by family, and pairs of findings of which a paraphrase may take
+either although they are not quite the same. Written for this project from the usual terms of CT
+and MR reports.
+"""
+
+from __future__ import annotations
+
+REWRITTEN = """
+smv = superior mesenteric vein; imv = inferior mesenteric vein; ima = inferior mesenteric artery
+sfa = superficial femoral artery; cfa = common femoral artery; cia = common iliac artery
+eia = external iliac artery; iia = internal iliac artery
+hypogastric artery = internal iliac artery; hypogastric = internal iliac
+pda = posterior descending artery; gda = gastroduodenal artery; ijv = internal jugular vein
+ij vein = internal jugular vein; celiac trunk = celiac artery; celiac axis = celiac artery
+celiac = celiac artery; vb junction = vertebrobasilar junction; pv = portalvein
+portal and superior = portalvein superior; portal venous = portalvein
+portal and splenic vein = portalvein spleen vein; ge junction = gastroesophageal junction
+gej = gastroesophageal junction; eg junction = gastroesophageal junction
+esophagogastric = gastroesophageal; cavoatrial = vena cava atrium
+infrarenal = infrarenal below renalartery; suprarenal aorta = aorta above renalartery
+below the knee = belowknee; above the knee = aboveknee; above knee = aboveknee
+below knee = belowknee; crural artery = tibia artery
+superficial femoral = femoralartery superficial; common femoral = femoralartery common
+hnp = disc hernia; ddd = disc degeneration; djd = joint degeneration; opll = ossified ligament
+dish = hyperostosis; acdf = cervical fusion; tka = knee arthroplasty; tha = hip arthroplasty
+total knee replacement = knee arthroplasty; total hip replacement = hip arthroplasty
+knee replacement = knee arthroplasty; hip replacement = hip arthroplasty
+joint replacement = joint arthroplasty; prosthetic joint = joint arthroplasty
+ett = endotracheal tube; ngt = nasogastric tube; ng tube = nasogastric tube
+og tube = orogastric tube; cvc = central venous catheter; central line = central venous catheter
+picc line = picc; port a cath = port catheter; portacath = port catheter; chest tube = chestdrain
+thoracostomy tube = chestdrain; pleural drain = chestdrain; ptx = pneumothorax
+evar = endovascular aorta repair; icd = defibrillator; ppm = pacemaker
+lvh = left ventricular hypertrophy; ipf = lung fibrosis; ards = ards
+vp shunt = ventriculoperitoneal shunt; evd = ventricular drain
+hydropneumothorax = pneumothorax pleural effusion
+hemopneumothorax = pneumothorax pleural hemorrhage; hemopericardium = pericardial hemorrhage
+hemarthrosis = joint effusion hemorrhage
+lipohemarthrosis = joint effusion fat hemorrhage lipohemarthrosis
+haemarthrosis = joint effusion hemorrhage; pneumopericardium = air pericardium
+pneumatosis intestinalis = pneumatosis bowel; mucous plug = mucusplug; mucus plug = mucusplug
+mucoid impaction = mucusplug; mucous plugging = mucusplug; mucus plugging = mucusplug
+mucous impaction = mucusplug; mucus impaction = mucusplug; secretions = mucusplug
+retained secretion = mucusplug; impacted mucus = mucusplug; plugging = mucusplug
+bronchocele = mucusplug; cataract surgery = lensreplacement; lens replacement = lensreplacement
+pseudophakia = lensreplacement; lens implant = lensreplacement; intraocular lens = lensreplacement
+cataract extraction = lensreplacement; cataract removal = lensreplacement
+lens extraction = lensreplacement; pseudophakic = lensreplacement; ethmoid air cell = ethmoidsinus
+ethmoid aircell = ethmoidsinus; ethmoid = ethmoidsinus; ethmoidal = ethmoidsinus
+maxillary antrum = maxillarysinus; maxillary antra = maxillarysinus; sphenoid = sphenoidsinus
+sphenoidal = sphenoidsinus; carotid siphon = cavernous carotid
+intracavernous carotid = cavernous carotid; white matter disease = whitematter microvascular
+microvascular ischemic = microvascular; small vessel ischemic = microvascular
+leukoaraiosis = whitematter microvascular; leucoaraiosis = whitematter microvascular
+chronic ischemic change = microvascular; centrum semiovale = whitematter hemisphere
+corona radiata = whitematter hemisphere; cerebral convexity = hemisphere
+left convexity = left hemisphere; right convexity = right hemisphere
+frontal convexity = frontal hemisphere; cerebral hemisphere = hemisphere brain
+hemicranial = hemisphere; supratentorial = supratentorial brain; infratentorial = posteriorfossa
+external capsule = externalcapsule brain; internal capsule = internalcapsule brain
+temporal horn = temporalhorn ventricle; frontal horn = frontalhorn ventricle
+occipital horn = occipitalhorn ventricle; lateral ventricle = lateralventricle ventricle
+third ventricle = thirdventricle ventricle; fourth ventricle = fourthventricle ventricle
+internal auditory = internalauditory; internal acoustic = internalauditory; iac = internalauditory
+middle ear cavity = middleear; middle ear cavities = middleear; middle ear = middleear
+tympanic cavity = middleear; mastoid air cell = mastoid; mastoid aircell = mastoid
+skull fracture = skull fracture; calvarial = skull; gray white differentiation = graywhite
+gray white matter = graywhite; corticomedullary differentiation = graywhite
+cisterna magna = cistern; tentorial leaflet = tentorium; tentorial = tentorium
+craniocervical = craniocervical; craniovertebral = craniocervical
+cervicomedullary = craniocervical; cervicothoracic junction = #level:c7-t1
+cervico thoracic junction = #level:c7-t1; thoracolumbar junction = #level:t12-l1
+lumbosacral junction = #level:l5-s1; lumbosacral disc = #level:l5-s1; atlantoaxial = #level:c1-c2
+facet joint = facet; zygapophyseal joint = facet; facet arthropathy = facet degeneration
+uncovertebral joint = uncovertebral; uncinate = uncovertebral; paracentral = paracentral
+spinal cord = cord; medullary cone = conus; conus medullaris = conus; cauda equina = cauda
+exit foramen = foramen; exit foramina = foramen; neural exit foramen = foramen
+vertebral body = vertebra; vertebral bodies = vertebra; vertebral corpus = vertebra
+spinal alignment = alignment; vertebral alignment = alignment; flow signal = flow
+slipped forward = spondylolisthesis; forward slip = spondylolisthesis
+forward slippage = spondylolisthesis; anterior slippage = spondylolisthesis
+anterior slip = spondylolisthesis; posterior slip = spondylolisthesis
+tonsillar descent = tonsillar ectopia; tonsillar herniation = tonsillar hernia
+tonsillar position = tonsillar; cord compression = cord compression
+cord signal change = cord hyperintense; signal abnormality = hyperintense
+abnormal signal = hyperintense; abnormally high signal = hyperintense
+high t2 signal = hyperintense; t2 bright = hyperintense; t2 hyperintense = hyperintense
+high t2 = hyperintense; increased t2 = hyperintense; t2 hyperintensity = hyperintense
+t1 hyperintense = hyperintense; t2 flair hyperintensity = hyperintense
+flair hyperintensity = hyperintense; bright = hyperintense; high signal intensity = hyperintense
+increased signal intensity = hyperintense; increased t2 signal = hyperintense
+elevated t2 signal = hyperintense; elevated signal = hyperintense
+low signal intensity = hypointense; decreased signal intensity = hypointense
+flair signal abnormality = hyperintense; flair signal = hyperintense; dark = hypointense
+restricting diffusion = restricted diffusion; restrict diffusion = restricted diffusion
+restricted water diffusion = restricted diffusion; diffusion restricting = restricted diffusion
+reduced diffusivity = restricted diffusion; impeded diffusion = restricted diffusion
+decreased diffusivity = restricted diffusion; diffusion restriction = restricted diffusion
+cerebral blood volume = perfusion; rcbv = perfusion; cbv = perfusion; cbf = perfusion
+hypodensity = hypodense; hypodensities = hypodense; low dense = hypodense
+hypoattenuating = hypodense; hypoattenuating lesion = hypodense lesion
+low attenuating = hypodense; lower density = hypodense; reduced density = hypodense
+diminished attenuation = hypodense; lower attenuation = hypodense; hyperattenuating = hyperdense
+hyperattenuation = hyperdense; hyperdensity = hyperdense; increased density = hyperdense
+high attenuating = hyperdense; blood product = hemorrhage; blood products = hemorrhage
+blood degradation product = hemorrhage; hemosiderin = hemorrhage; hemorrhagic product = hemorrhage
+subdural collection = subdural collection; bone marrow = marrow; marrow signal = marrow
+bone density = bone mineralization; bone mineral density = bone mineralization
+mineralization = mineralization; bone demineralization = osteopenia
+diminished bone density = osteopenia; reduced bone density = osteopenia
+decreased bone density = osteopenia; low bone density = osteopenia; bone loss = osteopenia
+decreased mineralization = osteopenia; cul de sac = culdesac; rectouterine pouch = culdesac
+rectouterine space = culdesac; pouch of douglas = culdesac; posterior cul de sac = culdesac
+uterine cavity = endometrium cavum; endometrial cavity = endometrium cavum
+endometrial stripe = endometrium; endometrial canal = endometrium; womb lining = endometrium
+uterine fundus = uterus fundus; uterine body = uterus corpus; uterine corpus = uterus corpus
+uterine cervix = cervix; subserosal = subserosal; subserous = subserosal; myomatous = leiomyoma
+fibroid uterus = uterus leiomyoma; chocolate cyst = endometrioma
+rectosigmoid colon = rectosigmoid; pelvic floor = pelvicfloor; mural thickening = wall thickening
+mural edema = wall edema; wall edema = wall thickening edema; mural = wall
+parietal thickening = wall thickening; bowel wall = bowel wall; walled off = walledoff
+loculated fluid = collection; fluid collection = collection; organized collection = collection
+abdominopelvic = abdomen pelvis; paracolic gutter = paracolic peritoneum
+free pelvic fluid = ascites pelvis; peritoneal fluid = ascites; intraperitoneal fluid = ascites
+intraabdominal fluid = ascites; abdominal fluid = ascites; free intraperitoneal fluid = ascites
+pelvic free fluid = ascites pelvis; free air = pneumoperitoneum
+intraperitoneal air = pneumoperitoneum; intraabdominal air = pneumoperitoneum
+free intraperitoneal air = pneumoperitoneum; extraluminal free air = pneumoperitoneum
+pleural fluid = pleural effusion; pericardial fluid = pericardial effusion
+joint fluid = joint effusion; fluid in the joint = joint effusion
+intraarticular fluid = joint effusion; air fluid level = airfluidlevel
+fluid level = airfluidlevel; fluid air level = airfluidlevel; gas fluid level = airfluidlevel
+air fluid levels = airfluidlevel; fluid fluid level = fluidfluidlevel
+renal collecting system = kidney pelvicalyceal; collecting system = pelvicalyceal kidney
+pyelocaliectasis = hydronephrosis; pelviectasis = hydronephrosis; caliectasis = hydronephrosis
+pelvocaliectasis = hydronephrosis; dilated collecting system = hydronephrosis
+pelvicaliceal dilatation = hydronephrosis; pelvicalyceal dilatation = hydronephrosis
+dilated ureter = hydroureter; ureteral dilatation = hydroureter; ureteric dilatation = hydroureter
+renal stone = kidney stone; renal calculus = kidney stone; ureteral stone = ureter stone
+bile stone = gallbladder stone; biliary stone = bileduct stone; common duct = common bileduct
+main pancreatic duct = pancreas duct; choledochal = common bileduct; choledoch = common bileduct
+choledochus = common bileduct; biliary dilatation = enlarged bileduct
+biliary dilation = enlarged bileduct; portal hepatis = portahepatis; porta hepatis = portahepatis
+liver hilum = portahepatis; fat stranding = stranding; fatty stranding = stranding
+inflammatory stranding = stranding; inflammatory fat change = stranding; hazy fat = stranding
+fat haziness = stranding; fat infiltration = stranding; soft tissue stranding = stranding
+haziness = stranding; inflammatory change = inflammation; reactive = reactive
+sigmoid colon = sigmoid; descending colon = descendingcolon colon
+ascending colon = ascendingcolon colon; transverse colon = transversecolon colon
+hepatic flexure = colon hepaticflexure; splenic flexure = colon splenicflexure
+terminal ileum = terminalileum smallbowel; ileocecal = cecum terminalileum
+gastric antrum = stomach gastricantrum; descending thoracic aorta = descendingaorta aorta
+thoracic aorta = thoracicaorta aorta; ascending aorta = ascendingaorta aorta
+descending aorta = descendingaorta aorta; abdominal aorta = abdominalaorta aorta abdomen
+aortic arch = arch aorta; aortic root = root aorta; great vessel = vessel mediastinum
+mediastinal vessel = vessel mediastinum; small bowel obstruction = smallbowel obstruction
+sbo = smallbowel obstruction; central airway = airway; major airway = airway
+large airway = airway; airway wall = bronchus wall; bronchial wall = bronchus wall
+bronchial tree = bronchus; peribronchial = peribronchial bronchus
+tracheal and bronchi = trachea bronchus; biapical = bilateral lungapex lung
+biapical pleural = bilateral lungapex pleura; apices = lungapex; lung parenchyma = lung
+pulmonary parenchyma = lung; pleuroparenchymal = pleura lung
+pleuroparenchymal sequelae = pleura lung scar; sequelae = scar; sequela = scar
+fibrotic band = scar; parenchymal band = scar; fibrotic change = fibrosis
+ground glass = groundglass; ground glassy = groundglass; hazy opacity = groundglass opacity
+mosaic attenuation = mosaicattenuation; mosaic perfusion = mosaicattenuation
+air trapping = airtrapping; tree in bud = treeinbud; crazy paving = crazypaving
+air bronchogram = airbronchogram; lap = enlarged node; laps = enlarged node
+peribronchovascular = peribronchial bronchus; thickened septa = septum thickening
+hiatal hernia = hiatal hernia; hiatus hernia = hiatal hernia; sliding hernia = hiatal hernia
+cardiac size = heart; heart size = heart; cardiac chamber = heart chamber
+three vessel = threevessel; triple vessel = threevessel; coronary arteries = coronary
+coronary plaque = coronary atherosclerosis; coronary atherosclerotic = coronary atherosclerosis
+cardiac enlargement = enlarged heart; surgical clip = clip
+gallbladder surgically = gallbladder resection; has been removed = resection
+surgically resected = resection; surgical absence = resection; removal of = resection
+postcholecystectomy = cholecystectomy; posthysterectomy = hysterectomy
+popliteal cyst = popliteal cyst; meniscal tear = meniscus tear; torn meniscus = meniscus tear
+bucket handle = buckethandle; bone bruising = bone edema; osseous contusion = bone edema
+marrow contusion = bone edema; subchondral edema = bone edema; marrow oedema = bone edema
+cartilage loss = cartilage defect; chondral loss = cartilage defect
+chondral defect = cartilage defect; cartilage thinning = cartilage defect
+chondromalacia = cartilage defect; chondrosis = cartilage defect
+chondral thinning = cartilage defect; chondral fissure = cartilage defect
+full thickness = fullthickness; complete cartilage = fullthickness cartilage
+partial thickness = partialthickness; loose body = loosebody; loose bodies = loosebody
+intraarticular body = loosebody; osteochondral fragment = osteochondral loosebody
+osteochondral body = osteochondral loosebody; medial head of gastrocnemius = gastrocnemius medial
+patellofemoral compartment = patellofemoral; nondisplaced = nondisplaced
+undisplaced = nondisplaced; non displaced = nondisplaced; not displaced = nondisplaced
+minimally displaced = minimaldisplacement; hairline = linear; head of the femur = femur head
+femoral head = femur head; humeral head = humerus head; avulsion fracture = avulsion fracture
+rotator cuff = rotatorcuff; ac joint = acromioclavicular; fluid sensitive = fluidsensitive
+long head = longhead; supraspinatus tendon = supraspinatus; pivot shift = pivotshift
+growth plate = physis; joint line = jointline; joint space = jointspace; grown in size = increased
+increased in size = increased; increase in size = increased; larger in size = increased
+enlarged since = increased; has enlarged = increased; have enlarged = increased
+interval growth = increased; interval enlargement = increased; interval increase = increased
+interval progression = increased; newly appeared = new; interval development = new
+newly developed = new; new interval = new; has developed = new; newly noted = new
+newly seen = new; newly identified = new; interval appearance = new; interval decrease = decreased
+decreased in size = decreased; decrease in size = decreased; smaller in size = decreased
+interval reduction = decreased; has shrunk = decreased; no change = unchanged
+not changed = unchanged; similar to prior = unchanged; as before = unchanged
+similar in size = unchanged; without change = unchanged; similar in appearance = unchanged
+unaltered = unchanged; upward = superior; upwards = superior; downward = inferior
+downwards = inferior; caudally = inferior; caudal = inferior; cranially = superior
+cephalad = superior; cranial to = superior to; dissecting along = extending along
+dissect along = extending along; tracking along = extending along
+dissecting into = extending into; fluid dissecting = fluid extending
+to the right of midline = right paracentral; to the left of midline = left paracentral
+right of the midline = right paracentral; left of the midline = left paracentral
+right of midline = right paracentral; left of midline = left paracentral
+dependent atelectasis = lungbase lung atelectasis; mucosal disease = mucosal thickening
+mucosal swelling = mucosal thickening; mucosal change = mucosal thickening
+sinus disease = sinus mucosal thickening; volume decreased = atrophy; decreased volume = atrophy
+reduced volume = atrophy; diminished volume = atrophy; parenchymal loss = atrophy
+"""
+"""Abbreviations, compounds and turns of phrase, rewritten as those of `terms`."""
+
+FINDINGS = """
+impaction: impacted
+mucusplug: mucoid, mucous
+sclerosis: sclerotic, osteosclerotic, osteosclerosis, blastic, osteoblastic
+destructive: destruction, osteodestructive, osteodestruction
+osteolytic: osteolysis, lytic, lysis, lucent
+adhesion: tethering, tethered, adhesions, adherent
+obliteration: obliterated
+bowing: bowed
+cancer: malignancies, carcinomas, bronchogenic, neoplasia
+scar: cicatrix, cicatrization
+herniation: herniating
+avulsion: avulsed
+adenomyosis: adenomyotic
+spasm: spastic
+straightening: straightened
+aneurysm: aneurysmal, pseudoaneurysm, aneurysmatic
+crowding: crowded
+tortuosity: tortuous
+flattening: flattened
+indentation: indents, indent, indenting, indented
+compression: compress, impinge, encroachment, encroaches, encroaching
+stranding: stranded
+hemorrhage: haemorrhagic, hemorrhages, bloody, rebleeding
+nodule: nodules, micronodule, micronodules
+"""
+"""Findings by family; names that `terms` has as well gain members."""
+
+BARE_FINDINGS = """
+mosaicattenuation airtrapping treeinbud crazypaving airbronchogram airfluidlevel fluidfluidlevel
+microvascular loosebody burst stress insufficiency colloid coiling adhesion pneumocephalus
+"""
+"""Findings that have no other name here."""
+
+LIKE = """
+swelling: enlarged, edema, effusion; enlarged: swelling, hypertrophy, hyperplasia, aneurysm, varix
+enlarged: hydrocephalus, tortuosity, metastasis, growth; edema: swelling, inflammation, thickening
+edema: stranding, contusion, sprain, infiltration, hyperintense; injury: sprain, strain, contusion
+injury: tear, fracture, laceration, dislocation, avulsion
+tear: sprain, disruption, avulsion, defect; tear: injury; disruption: tear
+hernia: protrusion, extrusion, bulge; bulge: protrusion, hernia; protrusion: hernia, bulge
+extrusion: hernia; impaction: mucusplug, obstruction; mucusplug: impaction
+obstruction: occlusion, impaction, narrowing, mucusplug, compression
+occlusion: thrombus, embolus, obstruction; narrowing: compression, effacement, atherosclerosis
+narrowing: occlusion, obstruction, degeneration; effacement: compression, narrowing, obliteration
+compression: effacement, flattening, indentation, deformity, narrowing, shift, contact
+flattening: compression, deformity; indentation: compression, deformity, flattening
+fracture: compression, avulsion
+deformity: fracture, compression, flattening, indentation, collapse; obliteration: effacement
+adhesion: obliteration, scar; thrombus: embolus, occlusion; embolus: thrombus; shift: compression
+shift: spondylolisthesis, dislocation, subluxation, deformity
+defect: tear, erosion, resection, ulcer
+lesion: mass, nodule, cyst, granuloma, infarct, tear, hyperintense
+lesion: hypodense, hyperdense, enhancement
+mass: lesion, nodule, cancer, metastasis, glioma, tumor; cancer: mass, metastasis, lymphoma
+nodule: granuloma, opacity, adenoma, lesion, mass; opacity: nodule, consolidation, groundglass
+opacity: scar, fibrosis, pneumonia; groundglass: opacity; consolidation: pneumonia, opacity
+inflammation: edema, stranding, infection, thickening; infection: inflammation, pneumonia, abscess
+stranding: edema, inflammation, infiltration; infiltration: stranding, edema, invasion
+invasion: infiltration; thickening: edema, inflammation, hypertrophy, scar, degeneration
+hypertrophy: thickening, enlarged, degeneration; scar: fibrosis, atelectasis, opacity, thickening
+fibrosis: scar; atrophy: hypoplasia, atelectasis, thinning
+collection: effusion, hemorrhage, abscess; collection: cyst; effusion: collection
+hemorrhage: hyperdense, collection, contusion
+hypodense: infarct, ischemia, edema, fatty, cyst, microvascular; fatty: hypodense
+hyperintense: edema, gliosis, microvascular, demyelination, infarct, ischemia, lesion, desiccation
+hyperdense: hemorrhage, calcification; restricted: infarct; ischemia: infarct, microvascular
+infarct: ischemia; microvascular: ischemia; enhancement: hyperdense; gliosis: encephalomalacia
+atherosclerosis: calcification, narrowing
+calcification: atherosclerosis, stone, sclerosis, granuloma
+degeneration: osteophyte, narrowing, hypertrophy, sclerosis, desiccation, spondylosis, thickening
+degeneration: bulge, defect, erosion; spondylosis: degeneration, osteophyte
+osteophyte: spondylosis; sclerosis: osteoblastic, calcification; osteolytic: destructive, erosion
+destructive: osteolytic; destructive: erosion, invasion; erosion: destructive, osteolytic
+osteopenia: osteoporosis; osteoporosis: osteopenia
+malalignment: straightening, spondylolisthesis, shift; straightening: lordosis
+lordosis: straightening; leak: perforation; perforation: leak, disruption
+dislocation: subluxation; subluxation: dislocation; cavitation: necrosis; necrosis: cavitation
+process: lesion, thickening, mass, infection, inflammation
+"""
+"""What a paraphrase may say: `a: b, c`, a where the report has b or c; not the reverse."""
+
+FILLER = """
+central centrally prominently predominantly global globally density densities cavities cavity
+demonstrates depicts depicted displays displayed comprises comprise comprising consists consisting
+accompanied accompanying accompanies affects affecting affected coexisting concomitant occupies
+overlies overlying underlies lies lying sits sitting situated centered centred resides residing
+runs running courses coursing passes passing supplies supplying feeding feeds serves starts
+starting stops originates originated remains retained maintained persists persistent persisting
+reflects reflecting reflect denotes denoting implies implying raises worrisome worry diagnostic
+typical typically characteristic classic presumably presumed presumptive believed felt thought
+deemed judged regarded question questionable query differential incipient early late possibly
+conceivably perhaps residual widely well heavy heavily dense densely particularly chiefly
+principally primarily largely essentially relatively somewhat fairly entire entirely whole
+throughout totally wholly length width height thickness calibre caliber calibers bore outline
+outlines border borders margin margins edge edges rim contours configuration morphology
+architecture anatomy attenuation intensity signal signals t1 t2 flair stir weighted sequence
+sequences sagittal axial coronal number quantity volume amounts volumes handful couple pair few
+lots innumerable adequate adequately satisfactory expected usual natural ordinary regular
+regularly visualised visualized imaged included examined evaluated field view partially coexist
+beside besides next close closely adjoining abutting abuts contacts touching touches contact
+further elsewhere apart otherwise remote alone single solitary isolated sole biopsy sampling
+tissue warranted advised suggested needed urgent prompt correlation surveillance benign appearing
+looking nonspecific incidental incidentally noticed note worthy previous earlier former latest
+today newly now
+"""
+"""Verbs and qualifiers that a paraphrase may add or leave out."""
