@@ -8,7 +8,8 @@ from __future__ import annotations
 ROOTS = """
 hepat liver; nephr kidney; pyelo kidney; splen spleen; gastr stomach; colect colon; colitis colon
 pancreat pancreas; cholecyst gallbladder; append appendix; hyster uterus; oophor ovary
-prostat prostate; thyroid thyroid; thyro thyroid; aden node; encephal brain; cerebr brain; mening meninges; pneumon lung
+prostat prostate; thyroid thyroid; thyro thyroid; aden node
+encephal brain; cerebr brain; mening meninges; pneumon lung
 bronch bronchus; pleur pleura; cardi heart; pericard pericardium; arthr joint; oste bone
 tendin tendon; synov joint; spondyl spine; sinus sinus
 mastoid mastoid; cholang bileduct; ureter ureter; laryng larynx
