@@ -24,6 +24,7 @@ from ingest.pixels import read_slices
 from ingest.plan import StudyTask
 from ingest.poison import each_alone
 from ingest.rules import judge_voxels
+from ingest.shelf import Shelf
 from ingest.supervise import USUAL_LIMITS, Limits, Supervised, child_of_thread
 from ingest.undecodable import rejection_of
 from ingest.volume import straighten
@@ -150,11 +151,12 @@ def convert_study(
         return task.reason, []
     scans: list[Scan] = []
     failures: list[ScanFailure] = []
+    shelf = Shelf()
     for made in _scans(task, grid, intensity, child_of_thread(limits)):
         if isinstance(made, ScanFailure):
             failures.append(made)
         else:
-            scans.append(made)
+            scans.append(replace(made, array=shelf.put(made.array)))
     if not scans:
         return Reason.NO_SCANS, failures
     study = Study(

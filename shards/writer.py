@@ -76,8 +76,9 @@ class ShardWriter:
         members = [self._append(layout.metadata_member(study.key), layout.to_bytes(meta))]
         for number, scan in enumerate(study.scans):
             name = layout.scan_member(study.key, number, self._compression)
-            members.append(self._append(name, codec.encode(scan.array, codec.codec_of(name))))
-            count_values(self._histograms, f"{scan.modality} {scan.window}", scan.array)
+            array = np.asarray(scan.array)  # one after the other: they may lie in a file
+            members.append(self._append(name, codec.encode(array, codec.codec_of(name))))
+            count_values(self._histograms, f"{scan.modality} {scan.window}", array)
         self._rows.append(sidecar.used_row(meta, members))
         self._intact = True
 

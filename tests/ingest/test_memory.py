@@ -7,6 +7,7 @@ import errno
 import gc
 import json
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +25,8 @@ from volumes import plan_of
 
 from ingest import convert, pixels, spooled, turned, volume
 from ingest.grid import to_grid
+from ingest.group import group_study
+from ingest.header import read_header
 from ingest.limits import MAX_FRAME_PIXELS
 from ingest.plan import StudyTask
 from ingest.slices import KINDS
@@ -32,8 +35,9 @@ from ingest.supervise import Limits, Supervised
 from ingest.turned import Turned
 from ingest.undecodable import UndecodableError, rejection_of
 from ingest.volume import straighten
-from study.ingest_sections import Grid, Intensity
-from study.records import Reason, ScanPlan, Slice
+from shards.writer import ShardWriter
+from study.ingest_sections import Grid, Intensity, Rules, Select
+from study.records import Reason, ScanPlan, Slice, Study
 
 MOST_BYTES = 2 * 10**9
 """What a worker with its decoding process may have resident."""
@@ -259,6 +263,33 @@ def test_a_frame_larger_than_any_image_is_too_large(tmp_path: Path) -> None:
         assert caught.value.reason is reason
 
 
+def test_a_study_of_many_scans_is_put_aside_and_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    files = save(make_series(rng.integers(0, 500, (6, 16, 16))), tmp_path / "files")
+    rows = [row for file in files for row in read_header(str(file))]
+    plans = group_study(rows, Select(), Rules()).plans * 4
+    task = StudyTask("1", "a" * 32, "b" * 32, "train", plans, ("c",) * len(plans))
+    shards = []
+    for kept in (10**9, 600, 0):  # bytes: all scans of 256, the first two, none
+        monkeypatch.setattr("ingest.shelf.KEPT_BYTES", kept)
+        study, _ = convert.convert_study(task, Grid(depth=4, resize=8, size=8), Intensity())
+        assert isinstance(study, Study)
+        kinds = [isinstance(scan.array, np.ndarray) for scan in study.scans]
+        assert kinds.count(False) == {10**9: 0, 600: 2, 0: 4}[kept] if len(kinds) == 4 else False
+        assert (
+            pickle.loads(pickle.dumps(study.scans[-1].array)).tolist()
+            == np.asarray(study.scans[-1].array).tolist()
+        )
+        with ShardWriter(tmp_path / f"{kept}", 0, "zstd") as writer:
+            writer.add(study)
+        del study
+        gc.collect()
+        shards.append((tmp_path / f"{kept}" / "00000.tar").read_bytes())
+    assert shards[0] == shards[1] == shards[2]
+
+
 # -------------------------------------------------------------------------------- peaks
 
 
@@ -289,6 +320,6 @@ def test_a_worker_stays_below_its_limit(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif("DICOM2CLIP_SOAK" not in os.environ, reason="some minutes: make soak")
-@pytest.mark.parametrize("case", [*CASES, *SERIES])
+@pytest.mark.parametrize("case", [*CASES, *SERIES, "many scans"])
 def test_a_worker_stays_below_its_limit_whatever_the_study(case: str, tmp_path: Path) -> None:
     hold(case, tmp_path, 1500 if case in CASES else 0)
