@@ -1,8 +1,8 @@
 """Arrays of a study, put aside until they are written: it may have any number of scans.
 
 In: the arrays of scans, one by one. Out: the same arrays, or, once those in memory are many,
-stand-ins that read theirs from a file without a name in the folder for temporary files (TMPDIR). A stand-in
-has the shape and dtype of its array, and `numpy.asarray` brings it back.
+stand-ins that read theirs from a file without a name in the folder for temporary files (TMPDIR).
+A stand-in has the shape and dtype of its array, and `numpy.asarray` brings it back.
 """
 
 from __future__ import annotations
