@@ -116,9 +116,10 @@ def run(
 def plan_command(
     name: Name, config: ConfigFile = None, overrides: Overrides = [], as_json: AsJson = False
 ) -> None:
-    """Say what an ingestion would do: counts, bytes, tasks, time, cost. Images are crawled and
-    planned in the run folder, where a run finds them; some studies are converted to time it. The
-    dataset is not touched."""
+    """Say what an ingestion would do: counts, bytes, tasks, time, cost.
+
+    Images are crawled and planned in the run folder, where a run finds them; some studies are
+    converted to time it. The dataset is not touched."""
     from ingest.estimate import estimate
 
     pipeline, console = load_pipeline(config or default_file(), name, overrides), _console(as_json)
@@ -381,7 +382,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False) or EXIT_DONE
     except typer.exceptions.TyperException as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {error.format_message()}", file=sys.stderr)
         code = EXIT_USER
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -20,14 +20,17 @@ from ingest import ledger, ledger_search, live, native_job, table
 from ingest.cli_answers import label, summarize
 from ingest.cli_options import AsJson, ConfigFile, Name, Overrides, printable
 from ingest.cli_reports import reports
+from ingest.standing import Standing, standing
 from study.config import Pipeline, default_file, ingest_settings, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, UserError
 from study.progress import Bars
-from study.records import FAILURE_REASONS
 
 EVERY_VOLUME = 1_000_000_000
 
-app = typer.Typer(no_args_is_help=True, help="Look into an ingestion: what became of every file.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Ingestion: how far it is, what became of every file, sentences and labels of reports.",
+)
 app.command()(reports)
 app.command()(summarize)
 app.command()(label)
@@ -50,18 +53,34 @@ def status(
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:
-    """How far it is, while it runs; and the sums of the ledger: images by status and by reason."""
+    """How far it is, while it runs and after: images by status and by reason, shards written."""
     pipeline = load_pipeline(config or default_file(), name, overrides)
     run = Path(pipeline.run)
     now = live.last_seen(run)
     sums = None if now and not (run / "ledger.parquet").exists() else _sums(pipeline)
+    far = standing(pipeline)
     if as_json:
-        typer.echo(json.dumps({**(sums.as_json() if sums else {}), "job": now}))
+        facts = {**(sums.as_json() if sums else {}), "job": now, "dataset": far.as_json()}
+        typer.echo(json.dumps(facts))
         return
     if now:
         _print_job(name, now)
     if sums:
         _print_sums(sums)
+    _print_standing(name, far, is_running=bool(now and now["is_running"]))
+
+
+def _print_standing(name: str, far: Standing, *, is_running: bool) -> None:
+    shards = f"shards: {far.shards_written:,} of {far.shards_planned:,}"
+    if far.is_finished:
+        typer.echo(f"{shards}; {far.dataset} is finished")
+    elif is_running:
+        typer.echo(shards)
+    else:
+        typer.echo(
+            f"{shards}; {far.dataset} is not finished: `dicom2clip run {name} --stage ingest` goes "
+            "on, and what is counted as used may still fail"
+        )
 
 
 def _sums(pipeline: Pipeline) -> ledger.LedgerSums:
@@ -92,6 +111,7 @@ def retry_command(
     as_json: AsJson = False,
 ) -> None:
     """Try again what failed, perhaps with larger limits: --set ingest.speed.decode_memory=12GB.
+
     What can be read now goes into new shards; the others stay as they are. Exit code 3: some still
     fail."""
     from ingest.retry import retry
@@ -143,17 +163,19 @@ def failed(
     as_json: AsJson = False,
 ) -> None:
     """Files that were rejected because something is damaged or cannot be read, with the reason."""
-    rows = ledger.read(_ledger_file(load_pipeline(config or default_file(), name, overrides)))
-    bad = [row for row in rows if row.reason in FAILURE_REASONS]
+    file = _ledger_file(load_pipeline(config or default_file(), name, overrides))
+    bad = ledger.failures_in(file)
     if as_json:
         facts = [
             {"path": r.path, "frame": r.frame, "reason": r.reason, "detail": r.detail} for r in bad
         ]
         typer.echo(json.dumps(facts))
         return
+    count = 0
     for row in bad:
         _say(f"{row.reason}  {row.path}  {row.detail}")
-    typer.echo(f"{len(bad)} of {len(rows)} images failed")
+        count += 1
+    typer.echo(f"{count:,} of {ledger.images_in(file):,} images failed")
 
 
 @app.command()

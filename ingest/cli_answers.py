@@ -18,6 +18,7 @@ from ingest import answers, live, versions
 from ingest.answers import Asking
 from ingest.cli_options import AsJson, ConfigFile, Name, Overrides
 from ingest.label_set import Answer
+from ingest.llm_cost import money
 from ingest.llm_spent import Spent
 from ingest.ready import answered, asked, grouped_in
 from study.config import Pipeline, default_file, load_pipeline
@@ -61,6 +62,7 @@ def summarize(
     as_json: AsJson = False,
 ) -> None:
     """Have language models turn the scrubbed reports into sentences, and check these against them.
+
     What is answered is paid once and kept; `run` takes it from there. Exit code 3: some reports
     have no answer."""
     pipeline = _pipeline(load_pipeline(config or default_file(), name, overrides), new_version)
@@ -93,6 +95,7 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     """Answer the questions of label sets from the scrubbed reports, by language models or by rule.
+
     What is answered is paid once and kept; `run` takes it from there. Exit code 3: some reports
     have no answer."""
     pipeline = _pipeline(load_pipeline(config or default_file(), name, overrides), new_version)
@@ -172,13 +175,13 @@ def _estimate_said(name: str, spent: Spent) -> Iterator[str]:
     of = spent.estimate
     tokens = f"about {of.tokens_in:,} tokens in and {of.tokens_out:,} out"
     yield f"{name}: {of.texts:,} reports, {of.settled:,} need no request"
-    yield f"  {of.requests:,} requests, {tokens}, cost about {of.cost:,.2f}"
+    yield f"  {of.requests:,} requests, {tokens}, cost about {money(of.cost)}"
 
 
 def _spent_said(name: str, spent: Spent) -> Iterator[str]:
     counts = f"{spent.answered:,} answered, {spent.cached:,} known, {spent.repeated:,} repeated"
     tokens = f"{spent.tokens_in:,} tokens in and {spent.tokens_out:,} out"
-    yield f"{name}: {counts}; {tokens}, cost {spent.cost:,.2f}"
+    yield f"{name}: {counts}; {tokens}, cost {money(spent.cost)}"
     if spent.unanswered:
         yield f"  {spent.unanswered:,} left by the endpoint ({spent.told}); run again"
     if spent.stopped:

@@ -107,9 +107,9 @@ def _print_study(found: StudyReport) -> None:
     for row in found.rows:
         typer.echo(printable(_line(_without_key(row))))
     grid = Table(show_lines=True)
-    grid.add_column("report (scrubbed)", ratio=1)
+    grid.add_column("report (scrubbed)", ratio=1, overflow="fold")
     for variant in found.variants:
-        grid.add_column(_heading(variant), ratio=1)
+        grid.add_column(_heading(variant), ratio=1, overflow="fold")
     cells = [_text(found.report.splitlines())]
     for variant in found.variants:
         numbered = [f"{n}. {sentence}" for n, sentence in enumerate(variant.sentences, start=1)]

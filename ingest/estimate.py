@@ -19,9 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from rich import filesize
 
 from ingest import answers, taskstore
 from ingest.convert import convert_study
+from ingest.llm_cost import money
 from ingest.plan import StudyTask
 from ingest.ready import prepared
 from ingest.supervise import limits_of
@@ -88,12 +90,12 @@ class Estimate:
         else:
             lasts = f"about {timedelta(seconds=round(self.seconds))} with {self.workers} workers"
             timed = f"{self.timed_studies} studies timed, {self.seconds_a_study:.2g} s each"
-            lines.append(f"dataset: about {self.dataset_bytes / 1e9:,.3g} GB")
+            lines.append(f"dataset: about {filesize.decimal(self.dataset_bytes)}")
             lines.append(f"time: {lasts} ({timed})")
         tokens = f"{self.report_tokens:,} tokens of {self.reports:,} reports"
         lines.append(f"summaries: offline, no cost (about {tokens})")
         for name, requests in self.llm_requests.items():
-            cost = f"cost about {self.llm_cost[name]:,.2f}"
+            cost = f"cost about {money(self.llm_cost[name])}"
             lines.append(f"language models: {name}, {requests:,} requests, {cost}")
         return lines
 

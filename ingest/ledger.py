@@ -169,6 +169,19 @@ def _parts(file: Path) -> list[Path]:
     return sorted(file.glob("*.parquet")) if file.is_dir() else [file]
 
 
+def failures_in(file: Path) -> Iterator[LedgerRow]:
+    """Rows of a ledger, a file or a folder of its parts, in which something is damaged; no more
+    than a part is in memory."""
+    reasons = sorted(map(str, FAILURE_REASONS))
+    for part in _parts(file):
+        yield from from_table(pq.read_table(part, filters=[("reason", "in", reasons)]))
+
+
+def images_in(file: Path) -> int:
+    """Rows of a ledger, without reading them."""
+    return sum(pq.read_metadata(part).num_rows for part in _parts(file))
+
+
 def check(rows: Sequence[LedgerRow], instances: Sequence[Instance]) -> None:
     """Assert that the ledger is the crawl, image for image."""
     have = Counter((row.path, row.frame) for row in rows)

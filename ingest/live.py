@@ -22,6 +22,7 @@ from rich.table import Table
 
 from ingest.cluster import Workers
 from ingest.convert import ShardOutcome
+from ingest.llm_cost import money
 from study import private
 from study.runlog import RunLog
 
@@ -171,7 +172,7 @@ def table_of(facts: Mapping[str, Any]) -> Table | None:
         if facts[name]:
             grid.add_row(title, _reasons(facts[name]))
     if any(facts["cost"].values()):
-        costs = (f"{cost:,.2f} {what}" for what, cost in facts["cost"].items())
+        costs = (f"{money(cost)} {what}" for what, cost in facts["cost"].items())
         grid.add_row("spent", ", ".join(costs))
     if facts["workers"]:
         memory, peak = facts["memory_bytes"] / 1e6, facts["peak_memory_bytes"] / 1e6

@@ -33,6 +33,16 @@ def tokens_of(text: str) -> int:
     return math.ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN)
 
 
+def money(amount: float) -> str:
+    """An amount for people: two decimals, and more where it is so small that they would hide it.
+
+    >>> money(1234.5), money(0.00284), money(0)
+    ('1,234.50', '0.0028', '0.00')
+    """
+    decimals = 2 if not 0 < amount < 0.1 else 1 - math.floor(math.log10(amount))
+    return f"{amount:,.{decimals}f}"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What a run is going to take."""
@@ -121,6 +131,7 @@ def refuse_cost(estimate: Estimate, llm: Llm, max_cost: float | None) -> None:
         )
     if estimate.cost > max_cost:
         raise UserError(
-            f"{estimate.requests:,} requests to {llm.model} would cost about {estimate.cost:.2f}, "
-            f"more than max_cost {max_cost:g}: raise it, or limit the number of reports"
+            f"{estimate.requests:,} requests to {llm.model} would cost about "
+            f"{money(estimate.cost)}, more than max_cost {max_cost:g}: raise it, or limit the "
+            "number of reports"
         )

@@ -26,10 +26,12 @@ from rich.text import Text
 
 
 class RateColumn(ProgressColumn):
-    """Things a second."""
+    """Things a second since the stage began: where a hundred thousand are told of at once, the
+    pace of the last moments is nonsense."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+        passed = (task.finished_time if task.finished else task.elapsed) or 0.0
+        return Text(f"{task.completed / passed:,.3g}/s" if task.completed and passed else "")
 
 
 class Bars:

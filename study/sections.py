@@ -153,7 +153,8 @@ class Train(Section):
     @model_validator(mode="after")
     def _length(self) -> Train:
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give either epochs or steps, and set the other to null")
+            have = "both are set" if self.steps else "neither is set"
+            raise ValueError(f"give either epochs or steps ({have}); null unsets an inherited one")
         return self
 
 

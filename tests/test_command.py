@@ -61,6 +61,8 @@ def test_lists_pipelines(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "p", "--config", "none.yaml"], "there is no none.yaml"),
         (["ingest", "status", "p", "-c", "none.yaml"], "there is no none.yaml"),
         (["run", "--what"], "No such option"),
+        (["ingest", "reports", "p", "--status", "lost"], "Invalid value for '--status'"),
+        (["run", "p", "--set", "train.steps=null"], "epochs or steps (neither is set)"),
     ],
 )
 def test_wrong_input_is_one_message_and_exit_code_2(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from job_runs import pipeline, write_reports, write_study
 from rich.console import Console, RenderableType
+from rich.progress import Progress
 from typer.testing import CliRunner
 
 import dicom2clip
@@ -22,7 +23,7 @@ from ingest.job import ingest
 from ingest.live import Live, last_seen, table_of
 from study.config import Pipeline
 from study.ingest_sections import IngestSpeed
-from study.progress import Bars
+from study.progress import Bars, RateColumn
 from study.records import Reason
 from study.runlog import RunLog
 
@@ -180,6 +181,14 @@ def test_status_while_it_runs_and_after(tmp_path: Path, scheduler: str, quick: N
     after = json.loads(CliRunner().invoke(dicom2clip.app, [*call, "--json"]).stdout)
     assert after["job"] is None
     assert after["by_status"] == {"used": 18}
+    assert facts["dataset"]["shards_planned"] == 2
+    assert not facts["dataset"]["is_finished"]
+    assert after["dataset"]["is_finished"]
+    assert "shards: 2 of 2" in CliRunner().invoke(dicom2clip.app, call).stdout
+    (Path(settings.dataset) / "00001_stats.json").unlink()
+    said = CliRunner().invoke(dicom2clip.app, call).stdout
+    assert "shards: 1 of 2" in said
+    assert "is not finished" in said
 
 
 def test_status_of_a_killed_job(tmp_path: Path) -> None:
@@ -193,6 +202,21 @@ def test_status_of_a_killed_job(tmp_path: Path) -> None:
     assert said.exit_code == 0
     assert "test was killed" in said.stdout
     assert "headers: 1,000 of 5,000" in said.stdout
+
+
+def test_the_rate_of_a_bar_is_that_since_it_began() -> None:
+    now = [0.0]
+    progress = Progress(get_time=lambda: now[0])
+    task = progress.add_task("headers", total=400)
+    now[0] = 9.999
+    progress.update(task, completed=100)
+    now[0] = 10.0
+    progress.update(task, completed=200)
+    assert RateColumn().render(progress.tasks[0]).plain == "20/s"
+    now[0] = 20.0
+    progress.update(task, completed=400)
+    now[0] = 100.0
+    assert RateColumn().render(progress.tasks[0]).plain == "20/s"
 
 
 def test_bars_show_what_is_below_on_a_terminal_only() -> None:
