@@ -44,11 +44,12 @@ def start_from_mae(encoder: HierarchicalViT, weights: Mapping[str, Tensor]) -> N
         for key, value in inflated.items()
         if key in ours and value.shape != ours[key].shape
     ]
-    if missing or unexpected or reshaped:
+    faults = {"missing": missing, "unexpected": unexpected, "of other shapes": reshaped}
+    if any(faults.values()):
         raise ValueError(
             "these MAE weights are of another size of ViT than the encoder (embed_dim "
-            f"{encoder.config.embed_dim}, depth {encoder.config.depth}): missing {missing}, "
-            f"unexpected {unexpected}, of other shapes {reshaped}"
+            f"{encoder.config.embed_dim}, depth {encoder.config.depth}): "
+            + "; ".join(f"{what}: {', '.join(keys)}" for what, keys in faults.items() if keys)
         )
     encoder.load_state_dict({**ours, **inflated})
 
