@@ -57,6 +57,8 @@ MODEL_CONFIGS = Path(__file__).parent / "model_configs"
 MODELS = tuple(sorted(file.stem for file in MODEL_CONFIGS.glob("*.json")))
 """Names that `train.model.name` may have: HLIP's begin with clip_ or ablate_."""
 
+ANY_OF_OURS = "dicom2clip_tiny"
+"""What open_clip is asked for, with all that a recipe says in place of what it would take."""
 Tokenizer = Callable[..., Any]
 """open_clip's: a list of texts -> int64 [B, context length], padded."""
 
@@ -139,30 +141,31 @@ def recipe_of(model: Model, grid: Grid) -> Recipe:
     return Recipe(model.name, encoder, config | changes | {"vision_cfg": vision, "text_cfg": text})
 
 
+def recipe_named(name: str) -> Recipe:
+    """What a name of MODELS stands for."""
+    config = open_clip.get_model_config(name)
+    return Recipe(name, ENCODERS[config["vision_cfg"]["timm_model_name"]], config)
+
+
 def encoder_config(model: Model, grid: Grid) -> EncoderConfig:
     """The encoder that `train.model` asks for, on stored scans of (D, H, W) = grid."""
-    preset = open_clip.get_model_config(model.name)["vision_cfg"]["timm_model_name"]
     changes = {ENCODER_FIELDS[k]: v for k, v in _given(model, ENCODER_FIELDS).items()}
     try:
-        return replace(ENCODERS[preset], img_size=grid, **changes)
+        return replace(recipe_named(model.name).encoder, img_size=grid, **changes)
     except ValueError as error:
         raise UserError(f"train.model ({model.name}): {error}") from None
 
 
 def build(recipe: Recipe, device: str = "cpu") -> CustomTextCLIP:
     """The model, with fresh weights in both towers."""
-    text = recipe.model_cfg["text_cfg"]
-    if "hf_model_name" in text:
-        text = text | {"hf_model_pretrained": False}
-    towers = {"vision_cfg": recipe.model_cfg["vision_cfg"], "text_cfg": text}
+    config = {"init_logit_bias": None} | dict(recipe.model_cfg)
+    config.pop("custom_text", None)  # it is, as of any of ours
+    config["vision_cfg"] = config["vision_cfg"] | {"timm_model_pretrained": False}
+    if "hf_model_name" in config["text_cfg"]:
+        config["text_cfg"] = config["text_cfg"] | {"hf_model_pretrained": False}
     with _quiet():
         return open_clip.create_model(
-            recipe.name,
-            embed_dim=recipe.model_cfg["embed_dim"],
-            **towers,
-            pretrained_text=False,
-            output_dict=True,
-            device=device,
+            ANY_OF_OURS, **config, pretrained_text=False, output_dict=True, device=device
         )
 
 
@@ -171,7 +174,7 @@ def tokenizer_of(recipe: Recipe) -> Tokenizer:
     it does not know."""
     text = recipe.model_cfg["text_cfg"]
     if "hf_tokenizer_name" not in text:
-        return open_clip.get_tokenizer(recipe.name, context_length=text["context_length"])
+        return open_clip.get_tokenizer(ANY_OF_OURS, context_length=text["context_length"])
     folder = folder_of(
         text["hf_tokenizer_name"], "train.model.text_model", ("config.json", *TOKENIZER_FILES)
     )
@@ -188,6 +191,13 @@ def registered_name(name: str, encoder: EncoderConfig) -> str:
     variant = f"{name}_{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
     _register_encoder(variant, encoder)
     return variant
+
+
+def registered_encoder(name: str) -> EncoderConfig | None:
+    """The encoder that timm has under a name, if it is one of ours."""
+    return (
+        getattr(timm.models.model_entrypoint(name), "config", None) if timm.is_model(name) else None
+    )
 
 
 def _text_cfg(model: Model, preset: dict[str, Any]) -> dict[str, Any]:
@@ -250,6 +260,7 @@ def _register_encoder(name: str, config: EncoderConfig) -> None:
         return HierarchicalViT(replace(config, **fields))
 
     entry.__name__ = name
+    entry.config = config  # type: ignore[attr-defined]  # for `registered_encoder`
     register_model(entry)
 
 
