@@ -81,6 +81,10 @@ def load_pipeline(file: Path, name: str, overrides: Sequence[str] = ()) -> Pipel
         for path, owner in origin.items()
         if (owner, *path) in lines
     }
+    for known, line in lines.items():  # of what stands in lists, which are taken over whole
+        path = next((known[1:n] for n, part in enumerate(known) if part.isdigit()), ())
+        if origin.get(path) == known[0]:
+            where[known[1:]] = f"{file}, line {line}"
     for key_path in (*PATH_KEYS, *NAME_OR_PATH_KEYS):
         _make_absolute(merged, key_path, file.resolve().parent)
     for override in overrides:
@@ -167,6 +171,9 @@ def _key_lines(node: yaml.Node | None, prefix: KeyPath) -> Iterator[tuple[KeyPat
             path = (*prefix, str(key.value))
             yield path, key.start_mark.line + 1
             yield from _key_lines(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _key_lines(item, (*prefix, str(number)))
 
 
 def _resolve(
@@ -291,12 +298,18 @@ def _explain(error: ValidationError, file: Path, name: str, where: Mapping[KeyPa
 def _place(path: KeyPath, where: Mapping[KeyPath, str]) -> str | None:
     """Where a key was written: its own place, that of something in it, or that of the nearest key
     around it."""
-    inside = [place for known, place in where.items() if known[: len(path)] == path]
+    inside = [
+        place
+        for known, place in where.items()
+        if known[: len(path)] == path and not any(part.isdigit() for part in known[len(path) :])
+    ]
     around = [where[path[:n]] for n in range(len(path) - 1, 0, -1) if path[:n] in where]
     return next(iter([*inside[-1:], *around]), None)
 
 
 def _given(item: Any) -> str:
+    if item["loc"][-1:] == ("api_key_env",):
+        return ""  # it may be the key itself
     value = item.get("input")
     return f" (found {value!r})" if isinstance(value, str | int | float | bool) else ""
 
@@ -304,6 +317,8 @@ def _given(item: Any) -> str:
 def _known_keys(path: KeyPath) -> list[str]:
     model: Any = Pipeline
     for part in path:
+        if part.isdigit():
+            continue  # of a list, whose items the annotation of its key names
         annotation = (
             model.model_fields[part].annotation
             if part in getattr(model, "model_fields", {})

@@ -113,6 +113,46 @@ def test_errors_of_overrides(file: Path, override: str, message: str) -> None:
         load_pipeline(file, "base", [override])
 
 
+LISTED = """
+base:
+  ingest:
+    summarizers:
+      - variant: a
+        model: m
+      - variant: b
+        model: m
+        KEY
+child:
+  extends: base
+  dataset: d
+  run: r
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("base_ur: x", r"line 9: unknown key 'ingest.summarizers.1.base_ur'; .*'base_url'"),
+        ("base_url: x", r"line 9: ingest.summarizers.1.base_url: 'x' is no address"),
+        ("model: x", r"line 9: base.ingest.summarizers.1.model is given twice, on line 8"),
+        ("speed: {max_cost: 1}", r"line 9: ingest.summarizers.1.speed: max_cost needs price_in"),
+    ],
+)
+def test_errors_within_lists_name_the_place(tmp_path: Path, line: str, message: str) -> None:
+    file = tmp_path / "pipelines.yaml"
+    file.write_text(LISTED.replace("KEY", line))
+    with pytest.raises(UserError, match=message):
+        load_pipeline(file, "child")
+
+
+def test_a_key_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "pipelines.yaml"
+    file.write_text(LISTED.replace("KEY", "api_key_env: sk-secret"))
+    with pytest.raises(UserError, match="not a key") as told:
+        load_pipeline(file, "child")
+    assert "secret" not in str(told.value)
+
+
 def test_a_path_may_hold_what_yaml_would_read_otherwise(file: Path) -> None:
     assert load_pipeline(file, "base", ["ingest.source=/data/a #1"]).ingest.source == (
         "/data/a #1",
