@@ -51,6 +51,13 @@ class Model(Section):
     """Indices of the blocks that attend over all scans of a study."""
     max_num_scans: Annotated[int, Field(ge=0)] | None = None
     """Rows of the table of scan positions; 0: scans have no position."""
+    rope: bool | None = None
+    """Whether attention turns queries and keys by the place of their patch in its scan (rotary
+    positions)."""
+    mae: str | None = None
+    """First weights of the image encoder: a 2D MAE ViT of the same dim, depth and heads, as a .pth
+    or .safetensors file or a name on the hub (timm/vit_base_patch16_224.mae), inflated to three
+    dimensions. None: random ones."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of rows that skip the last block in training; grows linearly from 0 at the first."""
     joint_dim: Positive | None = None
@@ -82,6 +89,12 @@ class TrainSpeed(Section):
     """Of that folder at most; 0GB keeps nothing."""
     log_every: str = "10 steps"
     """Cadence of the metrics line."""
+    activation_checkpointing: bool = False
+    """Blocks of the image encoder keep only their input, and run again in the backward pass: much
+    less memory, about a third more time."""
+    compile: bool = False
+    """Compile the blocks of the image encoder (torch.compile): the first steps take minutes, the
+    others less. Needs a C++ compiler."""
 
 
 class Train(Section):

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from shards.index import SampleRef
 from shards.order import Cursor, generator
+from study.errors import UserError
 from study.sections import Train
 from train.text import compose
 from train.variant import EncoderConfig
@@ -60,6 +61,13 @@ class Rules:
     def of(cls, settings: Train, encoder: EncoderConfig) -> Rules:
         slices = encoder.img_size[0] // encoder.patch_size[0] if encoder.finest == "slice" else 1
         patches = encoder.tokens_per_scan // slices
+        if 1 < encoder.max_num_scans < settings.scans_per_study:
+            raise UserError(
+                f"train.scans_per_study: {settings.scans_per_study} scans cannot have different "
+                f"positions of the {encoder.max_num_scans} that train.model.max_num_scans gives: "
+                f"take at most {encoder.max_num_scans}, raise max_num_scans, or set it to 0 (scans "
+                "without position)"
+            )
         return cls(
             seed=settings.seed,
             max_scans=settings.scans_per_study,

@@ -73,6 +73,7 @@ ENCODER_FIELDS = {
     "scan_blocks": "scan_blocks",
     "study_blocks": "study_blocks",
     "max_num_scans": "max_num_scans",
+    "rope": "rope",
     "drop_path": "drop_path_rate",
 }
 """Keys of `train.model` -> fields of EncoderConfig."""

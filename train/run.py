@@ -15,15 +15,18 @@ import torch
 from shards.reader import Dataset
 from shards.tolerance import Tolerance
 from study.config import Pipeline
+from study.errors import UserError
 from study.sections import Train
 from train import checkpoint as checkpoints
 from train.batch import Rules
 from train.checkpoint import Place
 from train.clip import CustomTextCLIP, create_model, encoder_config
+from train.inflate import mae_weights, start_from_mae
 from train.loader import Loader, open_dataset, trainable_samples
 from train.optim import adamw
 from train.resume import check_same_run, choose_device, grid_of, steps_of
 from train.variant import Grid
+from train.vit import HierarchicalViT
 
 Say = Callable[[str], None]
 """Takes a line for the user."""
@@ -67,6 +70,7 @@ class Run:
         data = hashlib.sha256("\n".join(samples.refs.keys()).encode()).hexdigest()
         torch.manual_seed(settings.seed)
         model, tokenizer = create_model(settings.model, grid)
+        _set_up_encoder(model, settings, fresh=not checkpoints.checkpoints(folder))
         model.to(device).train()
         optimizer = adamw(model, settings.learning_rate, settings.weight_decay, settings.beta2)
         loader = Loader(
@@ -133,3 +137,17 @@ class Run:
             self.data,
             self.settings.keep_checkpoints,
         )
+
+
+def _set_up_encoder(model: CustomTextCLIP, settings: Train, fresh: bool) -> None:
+    """What settings ask of the image encoder beyond its shape; first weights in a fresh run."""
+    encoder = model.visual.trunk
+    assert isinstance(encoder, HierarchicalViT)
+    if fresh and settings.model.mae is not None:
+        try:
+            start_from_mae(encoder, mae_weights(settings.model.mae))
+        except ValueError as error:
+            raise UserError(f"train.model.mae {settings.model.mae}: {error}") from None
+    encoder.set_grad_checkpointing(settings.speed.activation_checkpointing)
+    if settings.speed.compile:
+        encoder.compile_blocks()
