@@ -27,6 +27,7 @@ import eval.cli_agreement
 import ingest.cli
 import ingest.live
 import shards.cli
+import train.cli_export
 from study.config import Pipeline, default_file, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, EXIT_RESUMABLE, EXIT_USER, UserError
 from study.progress import Bars
@@ -53,6 +54,7 @@ app = typer.Typer(
 app.add_typer(ingest.cli.app, name="ingest")
 app.add_typer(shards.cli.app, name="shards")
 app.command("agreement")(eval.cli_agreement.agreement_command)
+app.command("export")(train.cli_export.export_command)
 
 Name = Annotated[
     str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline in the configuration file.")

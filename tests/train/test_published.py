@@ -266,9 +266,8 @@ def test_a_table_of_positions_of_old_transformers_is_no_weight(tmp_path: Path) -
         ("[", "is no configuration of open_clip"),
         ('{"model_cfg": {"embed_dim": 3}}', "is no configuration of open_clip.*text_cfg"),
         (
-            '{"model_cfg": {"embed_dim": 3, "text_cfg": 1,'
-            ' "vision_cfg": {"timm_model_name": "x"}}}',
-            r"no encoder 'x' \(there are: dicom2clip_tiny",
+            '{"model_cfg": {"embed_dim": 3, "text_cfg": 1, "vision_cfg": {"timm_model_name": ""}}}',
+            r"no encoder '' \(there are: dicom2clip_tiny",
         ),
         ('{"dicom2clip": {"format": 2}}', "use a newer dicom2clip"),
         ("{}", "does not say which model it is, and its weights fit none of ours: give the name"),
