@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -102,7 +103,9 @@ def label(
     if not pipeline.ingest.labelers:
         raise UserError(f"pipeline {name} has no ingest.labelers")
     known = [labeler.label_set for labeler in pipeline.ingest.labelers]
-    wanted = _among(known, label_set, "--set-of-labels")
+    own = {name: str(Path(name).resolve()) for name in label_set}  # a file of one's own
+    chosen = [path if path in known else name for name, path in own.items()]
+    wanted = _among(known, chosen, "--set-of-labels")
     only = [labeler for labeler in pipeline.ingest.labelers if labeler.label_set in wanted]
     alone = pipeline.ingest.model_copy(update={"summarizers": (), "labelers": tuple(only)})
     how = _how(dry_run, limit, max_cost, retry_failed)

@@ -218,8 +218,9 @@ class Asker:
 def told(error: openai.APIError) -> str:
     """What an endpoint says is wrong, in short."""
     status = f"{error.status_code} " if isinstance(error, openai.APIStatusError) else ""
-    cause = f" ({error.__cause__})" if error.__cause__ and not status else ""
-    return f"{status}{error.message}{cause}"[:TOLD]
+    cause = f" ({error.__cause__})" if str(error.__cause__ or "") and not status else ""
+    message = error.message.removeprefix(f"Error code: {status.strip()}").removeprefix(" - ")
+    return f"{status}{message}{cause}".strip()[:TOLD]
 
 
 def _pause(error: openai.RateLimitError, otherwise: float) -> float:

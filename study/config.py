@@ -51,6 +51,7 @@ PATH_KEYS: tuple[KeyPath, ...] = (
     ("ingest", "labels"),
     ("ingest", "select", "study_uids_file"),
     ("ingest", "select", "accession_numbers_file"),
+    ("ingest", "speed", "answers"),
     ("ingest", "speed", "tls", "ca"),
     ("ingest", "speed", "tls", "cert"),
     ("ingest", "speed", "tls", "key"),
@@ -58,8 +59,18 @@ PATH_KEYS: tuple[KeyPath, ...] = (
     ("train", "speed", "cache"),
 )
 """Values that are paths; those of the file are made absolute from the file's folder."""
-NAME_OR_PATH_KEYS: tuple[KeyPath, ...] = (("train", "model", "text_model"),)
+NAME_OR_PATH_KEYS: tuple[KeyPath, ...] = (
+    ("ingest", "presidio_model"),
+    ("train", "model", "text_model"),
+)
 """The same, where such a folder is there; else they are names of something elsewhere."""
+LISTED_PATH_KEYS: tuple[KeyPath, ...] = (
+    ("ingest", "summarizers", "prompt"),
+    ("ingest", "labelers", "label_set"),
+    ("ingest", "labelers", "prompt"),
+)
+"""The same in each item of a list, where they hold what names of bundled files have not (a dot, a
+slash)."""
 
 
 def default_file() -> Path:
@@ -85,7 +96,7 @@ def load_pipeline(file: Path, name: str, overrides: Sequence[str] = ()) -> Pipel
         path = next((known[1:n] for n, part in enumerate(known) if part.isdigit()), ())
         if origin.get(path) == known[0]:
             where[known[1:]] = f"{file}, line {line}"
-    for key_path in (*PATH_KEYS, *NAME_OR_PATH_KEYS):
+    for key_path in (*PATH_KEYS, *NAME_OR_PATH_KEYS, *LISTED_PATH_KEYS):
         _make_absolute(merged, key_path, file.resolve().parent)
     for override in overrides:
         path, value = _parse_override(override)
@@ -93,6 +104,8 @@ def load_pipeline(file: Path, name: str, overrides: Sequence[str] = ()) -> Pipel
             value = [_resolved(v) for v in value] if isinstance(value, list) else _resolved(value)
         _put(merged, path, value, override)
         where[path] = f"--set {override}"
+    for key_path in LISTED_PATH_KEYS:
+        _make_absolute(merged, key_path, Path.cwd())
     try:
         return Pipeline(name=name, **merged)
     except ValidationError as error:
@@ -260,22 +273,32 @@ def _resolved(value: Any) -> Any:
 
 
 def _make_absolute(settings: dict[str, Any], path: KeyPath, folder: Path) -> None:
-    for part in path[:-1]:
-        child = settings.get(part)
-        if not isinstance(child, dict):
-            return
-        settings = child
-
     def absolute(value: Any) -> Any:
         if isinstance(value, list):
             return [absolute(v) for v in value]
         if not isinstance(value, str) or not value or "://" in value:
             return value
         place = (folder / Path(value).expanduser()).resolve()
-        return value if path in NAME_OR_PATH_KEYS and not place.is_dir() else str(place)
+        is_name = (path in NAME_OR_PATH_KEYS and not place.is_dir()) or (
+            path in LISTED_PATH_KEYS and not {"/", "."} & set(value)
+        )
+        return value if is_name else str(place)
 
-    if path[-1] in settings:
-        settings[path[-1]] = absolute(settings[path[-1]])
+    for holder in _holders(settings, path):
+        if path[-1] in holder:
+            holder[path[-1]] = absolute(holder[path[-1]])
+
+
+def _holders(settings: dict[str, Any], path: KeyPath) -> list[dict[str, Any]]:
+    """The sections that may hold the last key of a path: several where lists lie on the way."""
+    found = [settings]
+    for part in path[:-1]:
+        below = [holder.get(part) for holder in found]
+        items = [
+            item for child in below for item in (child if isinstance(child, list) else [child])
+        ]
+        found = [item for item in items if isinstance(item, dict)]
+    return found
 
 
 def _explain(error: ValidationError, file: Path, name: str, where: Mapping[KeyPath, str]) -> str:

@@ -332,7 +332,7 @@ class Ingest(Section):
     def _differ(cls, summarizers: tuple[Summarizer, ...]) -> tuple[Summarizer, ...]:
         names = [summarizer.variant for summarizer in summarizers]
         if len(names) > len(set(names)):
-            raise ValueError(f"two summarizers of one variant: {', '.join(sorted(names))}")
+            raise ValueError(f"two summarizers of one variant; they are {', '.join(sorted(names))}")
         return summarizers
 
     @field_validator("labelers")

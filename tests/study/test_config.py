@@ -145,6 +145,29 @@ def test_errors_within_lists_name_the_place(tmp_path: Path, line: str, message: 
         load_pipeline(file, "child")
 
 
+def test_files_named_in_lists_start_at_the_file_or_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, here = tmp_path / "home" / "pipelines.yaml", tmp_path / "here"
+    file.parent.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    file.write_text(
+        "p:\n  dataset: d\n  run: r\n  ingest:\n    speed: {answers: paid}\n    labelers:\n"
+        "      - {label_set: ct-rate}\n      - {label_set: ward.yaml, prompt: labels}\n"
+    )
+    settings = load_pipeline(file, "p").ingest
+    assert [one.label_set for one in settings.labelers] == [
+        "ct-rate",
+        str(file.parent / "ward.yaml"),
+    ]
+    assert settings.labelers[1].prompt == "labels"
+    assert settings.speed.answers == str(file.parent / "paid")
+    own = "ingest.summarizers=[{variant: a, model: m, prompt: sub/own.yaml}]"
+    [summarizer] = load_pipeline(file, "p", [own]).ingest.summarizers
+    assert summarizer.prompt == str(here / "sub" / "own.yaml")
+
+
 def test_a_key_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
     file = tmp_path / "pipelines.yaml"
     file.write_text(LISTED.replace("KEY", "api_key_env: sk-secret"))
