@@ -167,7 +167,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> LoadedModel:
         raise UserError(
             f"{path} was written with settings that this version does not know: {error}"
         ) from None
-    model, tokenizer = create_model(settings.model, checkpoint.grid)
+    model, tokenizer = create_model(settings.model, checkpoint.grid, load_text=False)
     model.load_state_dict(checkpoint.model)
     return LoadedModel(
         model.to(device).eval(), tokenizer, settings, checkpoint.grid, checkpoint.place.step
