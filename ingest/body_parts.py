@@ -8,7 +8,7 @@ from __future__ import annotations
 ROOTS = """
 hepat liver; nephr kidney; pyelo kidney; splen spleen; gastr stomach; colect colon; colitis colon
 pancreat pancreas; cholecyst gallbladder; append appendix; hyster uterus; oophor ovary
-prostat prostate; thyroid thyroid; thyro thyroid; aden node
+prostat prostate; thyroid thyroid
 encephal brain; cerebr brain; mening meninges; pneumon lung
 bronch bronchus; pleur pleura; cardi heart; pericard pericardium; arthr joint; oste bone
 tendin tendon; synov joint; spondyl spine; sinus sinus
@@ -16,6 +16,12 @@ mastoid mastoid; cholang bileduct; ureter ureter; laryng larynx
 trache trachea; esophag esophagus; duoden duodenum; disc disc; vertebr spine
 """
 """What a Greek or Latin word begins with, and the body part that it speaks of."""
+
+OPERATED = """
+thyro thyroid; aden node; lamin lamina; hemilamin lamina; mast breast; crani skull; disc disc
+menisc meniscus; adren adrenal; cyst bladder; orchi testis; thym thymus; lymphaden node
+"""
+"""The same for names of operations and of what is enlarged alone."""
 
 IMPLIED = """
 vessel: flow, aneurysm, thrombus, embolus, atherosclerosis
@@ -74,18 +80,20 @@ temporalbone > head; sinus > head; maxillarysinus > sinus; frontalsinus > sinus
 ethmoidsinus > sinus; sphenoidsinus > sinus; nasal: nose > face
 orbit: orbital, intraorbital, eye, ocular > head; globe > orbit; scalp > head; face: facial > head
 maxilla: maxillary > face; mandible: mandibular > face; zygoma: zygomatic > face
-tooth: teeth, dental > face; nasopharynx: nasopharyngeal > neck; oropharynx: oropharyngeal > neck
+tooth: teeth, dental, molar, incisor, canine, premolar, periapical > face
+nasopharynx: nasopharyngeal > neck; oropharynx: oropharyngeal > neck
 hypopharynx > neck; pharynx > neck; larynx: laryngeal, glottis, cord vocal > neck
 epiglottis: epiglottic > neck; aryepiglottic > neck; glossoepiglottic > neck; vallecula > neck
 tonguebase: tongue > neck; preepiglottic > neck; piriform > neck; tonsil: peritonsillar > neck
-retropharyngeal > neck; parapharyngeal > neck; submental > neck; submandibular > neck
-parotid > neck; thyroid > neck; venoussinus > head; cavernous > head; cranialnerve > head
+retropharyngeal > neck; parapharyngeal > neck; submental > neck; submandibular > salivary
+parotid > salivary; salivary > neck; thyroid > neck; venoussinus > head; cavernous > head
+cranialnerve > head
 opticnerve > head; jugular > neck vein; carotid > neck artery; neck >; cricoid > neck
 hyoid > neck; spine: spinal, vertebral, vertebra, vertebrae > bone; cervical > spine
 thoracic > spine; lumbar > spine; sacral: sacrum > spine; disc: discal > spine
 discosteophyte > disc; spinalcanal: canal > spine; foramen: foramina > spine
 facet: apophyseal, zygapophyseal > spine joint; uncovertebral > spine; endplate > spine
-pedicle > spine; lamina > spine; cord > spine; conus > spine; thecal > spine
+pedicle > spine; lamina > spine; cord > spine; conus > cord; thecal > spine
 nerveroot: radicular > spine; flavum > spine; recess > spine; dens: odontoid > spine
 prevertebral > spine; paravertebral: paraspinal > spine; annulus: annular > disc; cauda > spine
 chest: thorax, intrathoracic >; lung: pulmonary, pulmonic > chest
@@ -109,7 +117,9 @@ renalvein > kidney vein; ureter: ureteral, ureteric > abdomen; vesicoureteral > 
 ureteropelvic > ureter; stomach: gastric > abdomen; duodenum: duodenal > abdomen
 smallbowel: jejunum, jejunal, ileum, ileal > bowel; bowel: intestine, intestinal > abdomen
 colon: colonic, colorectal > bowel; sigmoid > colon; cecum: cecal > colon; rectum: rectal > colon
-rectosigmoid > colon; appendix: appendiceal > abdomen; mesentery: mesenteric > abdomen
+rectosigmoid > colon; appendix: appendiceal > abdomen; testis: testicular > pelvis
+thymus: thymic > mediastinum
+ mesentery: mesenteric > abdomen
 peritoneum: peritoneal, intraperitoneal > abdomen; retroperitoneum: retroperitoneal > abdomen
 omentum: omental > abdomen; celiac > abdomen; psoas > abdomen; quadrant > abdomen
 umbilical > abdomen; inguinal > pelvis; abdominalwall > abdomen; pelvis: pelvic >

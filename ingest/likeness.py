@@ -30,7 +30,9 @@ OPPOSED = 0.3
 NORMAL_DENIES = 0.7
 """What a normal body part says of a finding denied there, and the denial of it being normal."""
 TAKEN_FOR = 0.5
-"""What a finding says of another that a paraphrase may take for it; it never contradicts it."""
+"""What a finding says of another that a paraphrase may take for it."""
+UNTAKEN = -0.3
+"""The same where only one of the two is denied."""
 RELATED = 0.4
 """What a wider or narrower term counts."""
 
@@ -96,6 +98,8 @@ def around(
             for other in related(concept):
                 if other in statement.places:
                     nearest = max(nearest, RELATED * closeness(feature, other, statement, at))
+            if nearest == 0.0 and feature.kind in CLAIMS:
+                nearest = RELATED * _as_normal(feature, statement, at)
             if nearest == 0.0 and concept in statement.context:
                 nearest = FAR
         if nearest:
@@ -103,6 +107,18 @@ def around(
             weight = WEIGHT[feature.kind] * NEAR / (NEAR + distance)
             total += nearest * (weight if feature.clause == token.clause else ASIDE * weight)
     return total
+
+
+def _as_normal(feature: Token, statement: Statement, at: Sequence[int]) -> float:
+    """How near what is normal stands to what is denied: "not enlarged", "of normal size"."""
+    if feature.denied:
+        normal = statement.places.get("normal", ())
+        places = [p for p in normal if p not in statement.denied]
+    elif feature.kind is Kind.NORMAL:
+        places = [t.place for t in statement.tokens if t.denied and t.kind is Kind.FINDING]
+    else:
+        places = []
+    return max((NEAR / (NEAR + abs(p - other)) for p in places for other in at), default=0.0)
 
 
 def closeness(feature: Token, concept: str, statement: Statement, at: Sequence[int]) -> float:
@@ -149,7 +165,7 @@ def agreement(said: Token, other: Token) -> float:
             return 0.9 if other.denied else 0.0
         return -0.9 if other.denied else 0.0
     if other.concept in LIKE.get(said.concept, NOTHING) or _of_one_root(said, other):
-        return TAKEN_FOR if said.denied == other.denied else 0.0
+        return TAKEN_FOR if said.denied == other.denied else UNTAKEN
     return 0.0
 
 

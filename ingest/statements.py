@@ -46,11 +46,13 @@ def statements(text: str) -> list[Statement]:
         for number, piece in enumerate(_pieces(paragraph)):
             if not LETTER.search(piece):
                 continue
-            statement = parsed(piece, label | before, not asked, name, label)
+            about = label
+            if number == 0 and ":" in piece:
+                about = frozenset(t.concept for t in parsed(piece.split(":")[0]).tokens)
+            statement = parsed(piece, label | before, not asked, name, about)
             found.append(statement)
             if number == 0 and ":" in piece:
-                name = piece.split(":")[0]
-                label = frozenset(t.concept for t in parsed(name).tokens)
+                name, label = piece.split(":")[0], about
             if paragraph.rstrip().endswith(":"):
                 heading = frozenset(t.concept for t in statement.tokens)
             levels = {t.concept for t in statement.tokens if t.kind is Kind.LEVEL}

@@ -22,6 +22,7 @@ from ingest.likeness import (
     around,
     has,
     has_level,
+    related,
     shared,
     values,
 )  # fmt: skip
@@ -59,6 +60,10 @@ UNSAID = 0.6
 """The same where the report says nothing on the axis near what is like the sentence."""
 REACH = 6
 """Words within which a body part and a finding of a sentence belong together."""
+FEW = words("n:2 n:3")
+"""Counts that a paraphrase may make where the report counts nothing: "the two limbs"."""
+ELSEWHERE = 0.3
+"""What a denial counts that is about other body parts than the sentence."""
 GENERIC = words("lesion enlarged mass process injury")
 """Findings so general that a paraphrase may name any other so."""
 SOFT = words(
@@ -66,6 +71,7 @@ SOFT = words(
     compression obstruction defect osteophyte degeneration narrowing shift infiltration
     inflammation swelling deformity scar thickening hypertrophy resection avulsion flattening
     indentation adhesion straightening obliteration bowing tortuosity crowding injury stranding
+    invasion microvascular consolidation opacity strain
     """
 )
 """Findings that describe more than they diagnose: a paraphrase may choose its own."""
@@ -80,6 +86,8 @@ REGIONS = words(
 """Body parts so wide that a report is about them as a whole."""
 EXCLUSIVE = ("side:", "height:", "depth:", "width:", "reach:")
 """Axes on which any statement may contradict; on others only those most like the sentence do."""
+TISSUES = words("softtissue muscle vessel artery vein bone joint duct tendon ligament cartilage")
+"""What lies in many body parts: beside one of them a paraphrase may name it."""
 AXIS_REASON = {
     "side:": Unsupported.SIDE, "height:": Unsupported.BODY_PART, "depth:": Unsupported.BODY_PART,
     "width:": Unsupported.BODY_PART, "reach:": Unsupported.BODY_PART, "degree:": Unsupported.DEGREE,
@@ -151,6 +159,8 @@ def _measures(sentence: Statement, near: list[Statement]) -> Problem | None:
                 ]
                 if places:
                     opposite = max(opposite, around(sentence, group[0], statement, places, unit))
+        if not found and opposite == 0.0 and concepts <= FEW:
+            continue
         if not found or same + MEASURE_SLACK < opposite:
             return Unsupported.NUMBER, " x ".join(t.concept.partition(":")[2] for t in group)
     return None
@@ -176,6 +186,7 @@ def _levels(sentence: Statement, near: list[Statement]) -> Problem | None:
 def _findings(sentence: Statement, near: list[Statement]) -> Problem | None:
     """Every finding is in the report, and denied where the sentence denies it."""
     parts = {t.concept for t in sentence.tokens if t.kind is Kind.PART}
+    narrow = parts - REGIONS
     for token in sentence.tokens:
         if token.kind not in CLAIMS or _qualifies(token, sentence):
             continue
@@ -197,23 +208,45 @@ def _findings(sentence: Statement, near: list[Statement]) -> Problem | None:
                 if agrees > 0:
                     same = max(same, like)
                 else:
-                    opposite = max(opposite, like * _qualified(token, sentence, other, statement))
+                    like *= _qualified(token, sentence, other, statement)
+                    if _elsewhere(statement, narrow):
+                        like *= ELSEWHERE
+                    opposite = max(opposite, like)
         if same + SLACK < opposite:
             said = "denied" if token.denied else "stated"
             return Unsupported.NEGATION, f"{token.written}: {said} by the sentence alone"
         if same == 0.0 and token.concept not in GENERIC:
-            if token.concept in SOFT and _covered(sentence, near)[0] >= WELL_COVERED:
+            covered = _covered(sentence, near)[0] >= WELL_COVERED
+            if token.concept in SOFT and covered and not (token.denied and _stated(token, near)):
                 continue
             return Unsupported.WORDS, f"not in the report: {token.written}"
     return None
 
 
-def _qualifies(token: Token, sentence: Statement) -> bool:
-    """Whether a denied finding only says which one is denied: "no aneurysm rupture"."""
-    return token.denied and any(
-        t.place == token.place + 1 and t.kind is Kind.FINDING and t.denied and token.denied
-        for t in sentence.tokens
+def _stated(token: Token, near: list[Statement]) -> bool:
+    """Whether the report states what the sentence denies, in other words."""
+    return any(
+        not other.denied and other.concept in related(token.concept)
+        for statement in near[:4]
+        for other in statement.tokens
     )
+
+
+def _qualifies(token: Token, sentence: Statement) -> bool:
+    """Whether a finding only qualifies its neighbour, or the reverse: "no aneurysm rupture"."""
+    for other in sentence.tokens:
+        if other.kind is Kind.FINDING and other.denied == token.denied:
+            if token.denied and other.place == token.place + 1:
+                return True
+            if token.concept in GENERIC and other.place == token.place - 1:
+                return other.concept not in GENERIC
+    return False
+
+
+def _elsewhere(statement: Statement, parts: set[str]) -> bool:
+    """Whether a statement is about other body parts altogether."""
+    named = {t.concept for t in statement.tokens if t.kind is Kind.PART} - REGIONS
+    return bool(parts and named) and not any(_has_part(p, statement, parts) for p in parts)
 
 
 def _qualified(said: Token, sentence: Statement, other: Token, statement: Statement) -> float:
@@ -241,6 +274,11 @@ def _normal_of(part: str, statement: Statement, own: set[str], agrees: float) ->
 
 def _denials(sentence: Statement, near: list[Statement]) -> Problem | None:
     """What has no name as a finding is denied as the report denies it, for the most part."""
+    measured = [t for t in sentence.tokens if t.denied and t.concept.startswith("mm:")]
+    for token in measured:
+        holders = [s for s in near if token.concept in s.places]
+        if holders and not any(set(s.places[token.concept]) & s.denied for s in holders):
+            return Unsupported.NEGATION, f"{token.written}: denied by the sentence alone"
     balance = 0.0
     claims = [t for t in sentence.tokens if t.kind in CLAIMS]
     if any(t.denied for t in claims):
@@ -248,6 +286,7 @@ def _denials(sentence: Statement, near: list[Statement]) -> Problem | None:
     silent: tuple[Kind, ...] = (Kind.WORD, Kind.MEASURE)
     if not claims:
         silent = (Kind.WORD, Kind.MEASURE, Kind.PART, Kind.LEVEL)
+    denies = any(t.denied for t in sentence.tokens if t.kind in silent)
     for token in sentence.tokens:
         if token.kind not in silent and not token.concept.startswith(("age:", "change:")):
             continue
@@ -260,8 +299,10 @@ def _denials(sentence: Statement, near: list[Statement]) -> Problem | None:
                         same = max(same, like)
                     else:
                         opposite = max(opposite, like)
-        if same or opposite:
-            balance += WEIGHT[token.kind] if same >= opposite else -WEIGHT[token.kind]
+        if opposite > same:
+            balance -= WEIGHT[token.kind]
+        elif same and token.denied == denies:
+            balance += WEIGHT[token.kind]
     if balance < 0.0:
         return Unsupported.NEGATION, "the report says the opposite"
     return None
@@ -270,11 +311,14 @@ def _denials(sentence: Statement, near: list[Statement]) -> Problem | None:
 def _parts(sentence: Statement, near: list[Statement], known: set[str]) -> Problem | None:
     """Every body part stands with what is said of it, and every finding with its part."""
     claims = [t for t in sentence.tokens if t.kind in CLAIMS and any(_says(t, s) for s in near)]
+    claims = [t for t in claims if t.concept not in GENERIC] or claims
     others = [t for t in sentence.tokens if t.kind in (Kind.MEASURE, Kind.LEVEL, Kind.WORD)]
     parts = [t for t in sentence.tokens if t.kind is Kind.PART]
     own = {t.concept for t in parts}
     for token in parts:
         if token.concept in REGIONS and token.concept in known:
+            continue
+        if token.concept in TISSUES and len(own) > 1:
             continue
         here = [t for t in claims if t.clause == token.clause]
         closest = _beside(token, here) or _beside(token, claims) or others
@@ -314,22 +358,32 @@ def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
         if token.kind is not Kind.OPPOSITE:
             continue
         axis = token.concept.partition(":")[0] + ":"
+        if axis == "change:" and token.denied:
+            continue
+        against = near if axis in EXCLUSIVE else alike
         same = opposite = 0.0
-        for statement in near if axis in EXCLUSIVE else alike:
+        for statement in near:
             found = values(axis, statement)
-            if axis == "side:" and not found:
-                found = [(c, (0,)) for c in statement.about if c.startswith(axis)]
+            if axis == "side:":
+                everywhere = tuple(t.place for t in statement.tokens)
+                found += [(c, everywhere) for c in statement.about if c.startswith(axis)]
             if token.concept == "side:both" and len(found) > 1:
                 found = [("side:both", tuple(p for _, places in found for p in places))]
             for value, places in found:
-                like = max(around(sentence, token, statement, (p,), axis) for p in places)
+                like = max(
+                    (around(sentence, token, statement, (p,), axis) for p in places), default=0.0
+                )
                 if value == token.concept:
                     same = max(same, like)
-                elif value not in said or value in ("side:left", "side:right"):
+                elif statement in against and (
+                    value not in said or value in ("side:left", "side:right")
+                ):
                     opposite = max(opposite, like)
         if token.concept == "side:both":
             same = max(same, _unsided(sentence, token, near))
-        slack = 0.0 if axis == "side:" else SLACK if same else UNSAID
+        slack = SLACK if same else UNSAID
+        if axis == "side:" and not {"side:left", "side:right"} <= said:
+            slack = 0.0
         if same + slack < opposite or (axis == "side:" and same == 0.0):
             return AXIS_REASON[axis], token.written
     return None

@@ -9,6 +9,26 @@ and MR reports.
 from __future__ import annotations
 
 REWRITTEN = """
+rv lv ratio = rvlvratio heart; rv to lv ratio = rvlvratio heart
+right ventricular strain = right heart strain; rv strain = right heart strain
+right ventricle strain = right heart strain; right heart strain = right heart strain
+levoconvex curvature = left scoliosis; dextroconvex curvature = right scoliosis
+levoscoliosis = left scoliosis; dextroscoliosis = right scoliosis; levocurvature = left scoliosis
+dextrocurvature = right scoliosis; convex scoliosis = scoliosis; scoliosis convex = scoliosis
+scoliotic curvature = scoliosis; leftward curvature = left scoliosis
+rightward curvature = right scoliosis; left convex curvature = left scoliosis
+right convex curvature = right scoliosis; levoconvex scoliosis = left scoliosis
+dextroconvex scoliosis = right scoliosis; partially occlude = nonocclusive
+partial occlusion = nonocclusive; partially occlusive = nonocclusive
+partially occluded = nonocclusive; not occlusive = nonocclusive; non occlusive = nonocclusive
+subocclusive = nonocclusive; aneurysm neck = aneurysm; neck of the aneurysm = aneurysm
+intradiscal gas = vacuum disc; gas in the disc = vacuum disc; femoral neck = femurneck femur
+neck of femur = femurneck femur; neck of the femur = femurneck femur; salivary gland = salivary
+wisdom tooth = tooth; visualized portion = visible; lower molar = mandible molar
+upper molar = maxilla molar; lower jaw = mandible; upper jaw = maxilla; jaw bone = mandible
+cheekbone = zygoma; umbilical vein = paraumbilical vein
+umbilical vein recanalization = paraumbilical vein recanalized; reopened = recanalized
+transitional cell = urothelial; belly button = umbilical; pole of kidney = kidney pole
 smv = superior mesenteric vein; imv = inferior mesenteric vein; ima = inferior mesenteric artery
 sfa = superficial femoral artery; cfa = common femoral artery; cia = common iliac artery
 eia = external iliac artery; iia = internal iliac artery
@@ -277,10 +297,12 @@ lesion: mass, nodule, cyst, granuloma, infarct, tear, hyperintense
 lesion: hypodense, hyperdense, enhancement
 mass: lesion, nodule, cancer, metastasis, glioma, tumor; cancer: mass, metastasis, lymphoma
 nodule: granuloma, opacity, adenoma, lesion, mass; opacity: nodule, consolidation, groundglass
-opacity: scar, fibrosis, pneumonia; groundglass: opacity; consolidation: pneumonia, opacity
-inflammation: edema, stranding, infection, thickening; infection: inflammation, pneumonia, abscess
-stranding: edema, inflammation, infiltration; infiltration: stranding, edema, invasion
-invasion: infiltration; thickening: edema, inflammation, hypertrophy, scar, degeneration
+opacity: scar, fibrosis, pneumonia; groundglass: opacity
+consolidation: pneumonia, opacity, atelectasis; air: vacuum; bowing: flattening
+flattening: bowing; inflammation: edema, stranding, infection, thickening
+infection: inflammation, pneumonia, abscess; stranding: edema, inflammation, infiltration
+infiltration: stranding, edema, invasion; invasion: infiltration
+thickening: edema, inflammation, hypertrophy, scar, degeneration
 hypertrophy: thickening, enlarged, degeneration; scar: fibrosis, atelectasis, opacity, thickening
 fibrosis: scar; atrophy: hypoplasia, atelectasis, thinning
 collection: effusion, hemorrhage, abscess; collection: cyst; effusion: collection

@@ -223,12 +223,15 @@ def is_a(narrow: str, wide: str) -> bool:
 
 
 ROOTS = [tuple(pair.split()) for pair in re.split(r"[;\n]", body_parts.ROOTS.strip())]
+OPERATED = [tuple(pair.split()) for pair in re.split(r"[;\n]", body_parts.OPERATED.strip())]
 IMPLIED = _implying()
 KINDS = _kinds_of()
 LIKE = _like()
 
 
-GREEK = {"ectomy": "resection", "ectomies": "resection", "megaly": "enlarged"}
+GREEK = {
+    "ectomy": "resection", "ectomies": "resection", "ectomized": "resection", "megaly": "enlarged",
+}  # fmt: skip
 """What a word ends in that says what was done to an organ, or became of it."""
 
 
@@ -236,7 +239,8 @@ def _of_organ(word: str) -> tuple[str, ...]:
     """A Greek name in two words: what became of which organ."""
     for ending, finding in GREEK.items():
         if word.endswith(ending):
-            return next(((finding, part) for root, part in ROOTS if word.startswith(root)), ())
+            organs = (part for root, part in ROOTS + OPERATED if word.startswith(root))
+            return next(((finding, part) for part in organs), (finding,))
     return ()
 
 
