@@ -259,7 +259,8 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
         )
     for what, counts in (("reports", result.reports), ("labels", result.labels)):
         if counts and counts.words():
-            console.print(f"  {what}: {counts.words()}; see `dicom2clip ingest reports`")
+            see = f"`dicom2clip ingest reports {pipeline.name}`"
+            console.print(f"  {what}: {counts.words()}; see {see}")
     if result.scrubbed:
         console.print(f"  reports: {scrub.in_words(result.scrubbed)}")
     return {

@@ -107,14 +107,14 @@ class JoinCounts:
     def words(self) -> str:
         """What did not join, for people; empty where all did."""
         said = {
-            "rows without a study": self.surplus,
+            "rows whose study is not there": self.surplus,
             "studies without a row": self.missing,
             "rows that cannot be read": self.broken,
             "rows that could be of several studies, or contradict others": self.ambiguous,
             "rows superseded by later ones": self.superseded,
-            "empty rows": self.empty,
+            "rows that are empty": self.empty,
         }
-        return ", ".join(f"{count:,} {what}" for what, count in said.items() if count)
+        return ", ".join(f"{what}: {count:,}" for what, count in said.items() if count)
 
 
 # ------------------------------------------------------------------------------- the client

@@ -19,7 +19,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from study.errors import UserError
+from study.errors import UserError, yaml_fault
 from study.ingest_sections import Ingest
 from study.section import Section
 from study.sections import Eval, Shards, Train
@@ -157,7 +157,7 @@ def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{file} is not valid YAML: {error}") from None
+        raise UserError(f"{file} is not valid YAML: {yaml_fault(error)}") from None
     if not isinstance(data, dict) or not all(isinstance(p, dict) for p in data.values()):
         raise UserError(f"{file} must map names of pipelines to their settings")
     for name, settings in data.items():

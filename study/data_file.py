@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from study.errors import UserError
+from study.errors import UserError, yaml_fault
 from study.section import Section
 
 Model = TypeVar("Model", bound=Section)
@@ -33,7 +33,7 @@ def read(file: Path, model: type[Model], item: type[Section], what: str, key: st
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{where}: cannot read it: {error}") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{where} is not valid YAML: {error}") from None
+        raise UserError(f"{where} is not valid YAML: {yaml_fault(error)}") from None
     if not isinstance(written, dict):
         raise UserError(f"{where}: {what} to values")
     lines: dict[Place, int] = {}

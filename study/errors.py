@@ -31,5 +31,11 @@ def naming(place: object) -> Iterator[None]:
         raise
 
 
+def yaml_fault(error: Exception) -> str:
+    """What is wrong with a text that should be YAML, with its line, as a parser says it."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"line {mark.line + 1}: {problem}" if mark and problem else str(error)
+
+
 class UserError(ValueError):
     """What the user wrote cannot be used: configuration, path, table or argument."""

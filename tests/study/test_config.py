@@ -82,7 +82,7 @@ def test_overrides_win_and_their_paths_start_here(
         ("dataset: data/base", "data: x", r"line 3: unknown key 'data'; did you mean 'dataset'"),
         ("[-400, 1500]", "[-400, 0]", r"line 19: .*width 0"),
         ("run: runs/base", "run: runs/base\n  run: again", r"line 5: base.run is given twice"),
-        ("steps: 10", "steps: [", r"not valid YAML"),
+        ("steps: 10", "steps: [", r"not valid YAML: line \d+: expected"),
         ("steps: 10", "steps: 10\n    epochs: 3", r"either epochs or steps"),
     ],
 )
