@@ -135,7 +135,8 @@ subscapularis > shoulder; teres > shoulder; biceps > shoulder; labrum: labral >
 acromion: acromial > shoulder; acromioclavicular > shoulder; subacromial > shoulder
 humerus: humeral > arm; glenoid > shoulder; elbow > arm; wrist > arm; hand > arm
 radius: radial > arm; ulna: ulnar > arm; arm >; scapula > shoulder
-bone: osseous, bony, skeletal >; node: nodal >; softtissue >; subcutaneous >; muscle: muscular >
+bone: osseous, bony, skeletal >; node: nodal >; softtissue >; bursa: bursal, bursae > joint
+subcutaneous > softtissue; muscle: muscular >
 skin: cutaneous >; vessel: vascular, vasculature >; artery: arterial > vessel
 vein: venous > vessel; chestwall > chest; joint: articular >; carina > chest; tendon: tendinous >
 ligament: ligamentous >; cartilage >; extensor >; femoralartery > leg artery; marrow > bone

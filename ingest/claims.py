@@ -86,6 +86,12 @@ LOST_CURVE = (
     r"\b(?:loss|straightening|reversal|flattening|attenuation) of (?:the )?"
     r"(?:normal |physiologic(?:al)? |natural |expected )*((?:[a-z]+ )?(?:lordo|kypho|curv))"
 )
+ALIGNED = (
+    r"\b(?:normal|anatomic(?:al)?|preserved|maintained|satisfactory|unremarkable) "
+    r"(?:[a-z]+ )?alignment\b|"
+    r"\balignment (?:is |are |appears )?(?:normal|anatomic(?:al)?|preserved|maintained|satisfactory"
+    r"|unremarkable|intact)\b"
+)
 CAVITIES = "nasal|peritoneal|oral|pleural|abdominal|cranial|pelvic|thoracic"
 PHRASES = [
     (word, re.compile(pattern), new)
@@ -114,6 +120,9 @@ PHRASES = [
         ("limits", r"\bwithin (?:normal|physiologic(?:al)?) limits\b", "normal"),
         ("clear of", r"\bclear of\b", "free of"),
         (" to ", r"\b(?:left|right) to (left|right)\b", r"\1ward"),
+        ("compar", r"\bcompared? (?:with|to) (?:the )?(?:left|right|other)(?: side)?\b", ""),
+        ("none of", r"\bnone of (?:the |these )?", "no "),
+        ("alignment", ALIGNED, "no malalignment"),
         ("left-to", r"\bleft-to-right\b", "rightward"),
         ("right-to", r"\bright-to-left\b", "leftward"),
         ("of", LOST_CURVE, r"straightening \1"),

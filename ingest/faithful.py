@@ -46,6 +46,10 @@ class Checked:
 
 CANDIDATES = 12
 """Statements of the report that are compared word by word with one sentence."""
+KNOWN_BEFORE = re.compile(
+    r"\b(?:known|history|prior|previous(?:ly)?|status post|setting of|after|following)\b", re.I
+)
+"""What a sentence says that may tell what the clinician told."""
 NO_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -87,6 +91,8 @@ class Source:
         self.verbatim = _verbatim(everything, report)
         asserted = [s for s in everything if s.asserted]
         self.statements = asserted or everything
+        self.told = [s for s in everything if not s.asserted and asserted]
+        """What the clinician told or asked."""
         self.where: dict[str, set[int]] = {}
         for number, statement in enumerate(self.statements):
             for concept in (*statement.places, *statement.context):
@@ -106,7 +112,10 @@ class Source:
 
     def problem(self, sentence: Statement) -> Problem | None:
         """The first thing that the report does not support."""
-        return problem(sentence, self._alike(sentence), self.parts)
+        near = self._alike(sentence)
+        if KNOWN_BEFORE.search(sentence.text):
+            near += self.told
+        return problem(sentence, near, self.parts)
 
     def _alike(self, sentence: Statement) -> list[Statement]:
         """The statements that share most with the sentence, best first."""

@@ -51,7 +51,7 @@ SEQUENCE = (
 )
 """T1 and T2 that are no vertebrae."""
 LEVEL = re.compile(
-    rf"(?<!:)(?!{SEQUENCE})"
+    rf"(?<!:)(?<!\bon )(?!{SEQUENCE})"
     r"\b([ctls])\s?(\d{1,2})(?:\s*[-/]\s*([ctls])?\s?(\d{1,2}))?\b(?!\s?(?:mm|cm))"
 )
 COUNT = re.compile(rf"\b(?:{'|'.join(sorted(COUNTS, key=len, reverse=True))})\b")

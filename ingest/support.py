@@ -26,7 +26,7 @@ from ingest.likeness import (
     shared,
     values,
 )  # fmt: skip
-from ingest.vocabulary import CONTAINERS, Kind, words
+from ingest.vocabulary import ABNORMAL, CONTAINERS, Kind, words
 
 
 class Unsupported(StrEnum):
@@ -56,12 +56,16 @@ QUALIFIED = 0.5
 """What a denial of a finding with a qualifier ("no displaced fracture") says of it without one."""
 SURE = 0.7
 """Likeness at which a statement is the right one although it names no finding of the sentence."""
+WHOLE = 0.6
+"""Share by which a side or degree counts less in a statement that shares less of the sentence."""
 UNSAID = 0.6
 """The same where the report says nothing on the axis near what is like the sentence."""
 REACH = 6
 """Words within which a body part and a finding of a sentence belong together."""
 FEW = words("n:2 n:3")
 """Counts that a paraphrase may make where the report counts nothing: "the two limbs"."""
+UNKNOWN = 0.4
+"""What a word counts that is no finding and that the report lacks: a verb, an adjective."""
 ELSEWHERE = 0.3
 """What a denial counts that is about other body parts than the sentence."""
 GENERIC = words("lesion enlarged mass process injury")
@@ -118,11 +122,13 @@ def _covered(sentence: Statement, near: list[Statement]) -> tuple[float, list[st
     for token in sentence.tokens:
         if token.kind in (Kind.OPPOSITE, Kind.NORMAL):
             continue
-        total += WEIGHT[token.kind]
+        weight = WEIGHT[token.kind]
         if any(has(token.concept, s) for s in near[:4]):
-            covered += WEIGHT[token.kind]
+            covered += weight
         else:
+            weight *= UNKNOWN if token.kind is Kind.WORD else 1.0
             missing.append(token.written)
+        total += weight
     return (covered / total if total else 1.0), missing
 
 
@@ -145,7 +151,8 @@ def _measures(sentence: Statement, near: list[Statement]) -> Problem | None:
         found = False
         for statement in near:
             places = [p for c in concepts for p in statement.places.get(c, ())]
-            if concepts <= statement.places.keys() and (
+            bare = {c.replace("ord:o", "n:") for c in concepts}
+            if (concepts <= statement.places.keys() or bare <= statement.places.keys()) and (
                 not others or any(has(t.concept, statement) for t in others)
             ):
                 found = True
@@ -281,7 +288,7 @@ def _denials(sentence: Statement, near: list[Statement]) -> Problem | None:
             return Unsupported.NEGATION, f"{token.written}: denied by the sentence alone"
     balance = 0.0
     claims = [t for t in sentence.tokens if t.kind in CLAIMS]
-    if any(t.denied for t in claims):
+    if any(t.denied or t.written in ABNORMAL for t in claims):
         return None
     silent: tuple[Kind, ...] = (Kind.WORD, Kind.MEASURE)
     if not claims:
@@ -315,10 +322,11 @@ def _parts(sentence: Statement, near: list[Statement], known: set[str]) -> Probl
     others = [t for t in sentence.tokens if t.kind in (Kind.MEASURE, Kind.LEVEL, Kind.WORD)]
     parts = [t for t in sentence.tokens if t.kind is Kind.PART]
     own = {t.concept for t in parts}
+    if own - TISSUES:
+        parts = [t for t in parts if t.concept not in TISSUES]
+    others = [t for t in others if any(_says(t, s) for s in near)]
     for token in parts:
         if token.concept in REGIONS and token.concept in known:
-            continue
-        if token.concept in TISSUES and len(own) > 1:
             continue
         here = [t for t in claims if t.clause == token.clause]
         closest = _beside(token, here) or _beside(token, claims) or others
@@ -351,9 +359,9 @@ def _parts(sentence: Statement, near: list[Statement], known: set[str]) -> Probl
 def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
     """Left, upper, mild, chronic: as in the statements that are most like the sentence."""
     said = {t.concept for t in sentence.tokens if t.kind is Kind.OPPOSITE}
-    likeness = [shared(sentence, s) for s in near]
-    enough = ALIKE * max(likeness, default=0.0)
-    alike = [s for s, like in zip(near, likeness, strict=True) if like >= enough]
+    likenesses = [shared(sentence, s) for s in near]
+    most = max(likenesses, default=0.0) or 1.0
+    alike = [s for s, like in zip(near, likenesses, strict=True) if like >= ALIKE * most]
     for token in sentence.tokens:
         if token.kind is not Kind.OPPOSITE:
             continue
@@ -362,7 +370,8 @@ def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
             continue
         against = near if axis in EXCLUSIVE else alike
         same = opposite = 0.0
-        for statement in near:
+        for statement, likeness in zip(near, likenesses, strict=True):
+            alikeness = 1.0 - WHOLE + WHOLE * likeness / most
             found = values(axis, statement)
             if axis == "side:":
                 everywhere = tuple(t.place for t in statement.tokens)
@@ -370,7 +379,7 @@ def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
             if token.concept == "side:both" and len(found) > 1:
                 found = [("side:both", tuple(p for _, places in found for p in places))]
             for value, places in found:
-                like = max(
+                like = alikeness * max(
                     (around(sentence, token, statement, (p,), axis) for p in places), default=0.0
                 )
                 if value == token.concept:
@@ -421,7 +430,7 @@ def _has_part(part: str, statement: Statement, own: set[str]) -> bool:
     if concepts.isdisjoint(statement.context):
         return False
     named = {t.concept for t in statement.tokens if t.kind is Kind.PART} - REGIONS
-    return named <= own
+    return all(n in own or not related(n).isdisjoint(own) for n in named)
 
 
 def _sure(sentence: Statement, part: Token, statement: Statement) -> bool:

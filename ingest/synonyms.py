@@ -9,11 +9,25 @@ and MR reports.
 from __future__ import annotations
 
 REWRITTEN = """
-rv lv ratio = rvlvratio heart; rv to lv ratio = rvlvratio heart
-right ventricular strain = right heart strain; rv strain = right heart strain
-right ventricle strain = right heart strain; right heart strain = right heart strain
-levoconvex curvature = left scoliosis; dextroconvex curvature = right scoliosis
-levoscoliosis = left scoliosis; dextroscoliosis = right scoliosis; levocurvature = left scoliosis
+sinus tract = fistula tract; fistulous tract = fistula tract; osteonecrosis = avascular necrosis
+decompressed = collapsed; aseptic necrosis = avascular necrosis; open ring = incomplete ring
+demyelinating plaque = demyelination lesion
+infratentorial plaque = posteriorfossa demyelination lesion
+periventricular plaque = periventricular demyelination lesion
+white matter plaque = whitematter demyelination lesion; ms plaque = demyelination lesion
+cord plaque = cord demyelination lesion; multiple sclerosis = multiplesclerosis
+subcutaneous emphysema = subcutaneous air emphysema
+soft tissue emphysema = subcutaneous air emphysema
+surgical emphysema = subcutaneous air emphysema; subcutaneous gas = subcutaneous air emphysema
+soft tissue gas = subcutaneous air emphysema; creeping fat = fibrofatty proliferation
+thinner = atrophy; extracapsular = extraprostatic; foley = catheter
+urinary catheter = bladder catheter; humeral head = humerus; rotator cuff tendon = rotatorcuff
+cuff tendon = rotatorcuff; medullary cavity = marrow; rv lv ratio = rvlvratio heart
+rv to lv ratio = rvlvratio heart; right ventricular strain = right heart strain
+rv strain = right heart strain; right ventricle strain = right heart strain
+right heart strain = right heart strain; levoconvex curvature = left scoliosis
+dextroconvex curvature = right scoliosis; levoscoliosis = left scoliosis
+dextroscoliosis = right scoliosis; levocurvature = left scoliosis
 dextrocurvature = right scoliosis; convex scoliosis = scoliosis; scoliosis convex = scoliosis
 scoliotic curvature = scoliosis; leftward curvature = left scoliosis
 rightward curvature = right scoliosis; left convex curvature = left scoliosis
@@ -298,7 +312,8 @@ lesion: hypodense, hyperdense, enhancement
 mass: lesion, nodule, cancer, metastasis, glioma, tumor; cancer: mass, metastasis, lymphoma
 nodule: granuloma, opacity, adenoma, lesion, mass; opacity: nodule, consolidation, groundglass
 opacity: scar, fibrosis, pneumonia; groundglass: opacity
-consolidation: pneumonia, opacity, atelectasis; air: vacuum; bowing: flattening
+consolidation: pneumonia, opacity, atelectasis; air: vacuum, emphysema
+demyelination: hyperintense; impaction: deformity, compression; bowing: flattening
 flattening: bowing; inflammation: edema, stranding, infection, thickening
 infection: inflammation, pneumonia, abscess; stranding: edema, inflammation, infiltration
 infiltration: stranding, edema, invasion; invasion: infiltration
@@ -326,16 +341,17 @@ process: lesion, thickening, mass, infection, inflammation
 """What a paraphrase may say: `a: b, c`, a where the report has b or c; not the reverse."""
 
 FILLER = """
-central centrally prominently predominantly global globally density densities cavities cavity
-demonstrates depicts depicted displays displayed comprises comprise comprising consists consisting
-accompanied accompanying accompanies affects affecting affected coexisting concomitant occupies
-overlies overlying underlies lies lying sits sitting situated centered centred resides residing
-runs running courses coursing passes passing supplies supplying feeding feeds serves starts
-starting stops originates originated remains retained maintained persists persistent persisting
-reflects reflecting reflect denotes denoting implies implying raises worrisome worry diagnostic
-typical typically characteristic classic presumably presumed presumptive believed felt thought
-deemed judged regarded question questionable query differential incipient early late possibly
-conceivably perhaps residual widely well heavy heavily dense densely particularly chiefly
+place placed pointing points directed tip terminates terminating toward towards become becomes
+became central centrally prominently predominantly global globally density densities cavities
+cavity demonstrates depicts depicted displays displayed comprises comprise comprising consists
+consisting accompanied accompanying accompanies affects affecting affected coexisting concomitant
+occupies overlies overlying underlies lies lying sits sitting situated centered centred resides
+residing runs running courses coursing passes passing supplies supplying feeding feeds serves
+starts starting stops originates originated remains retained maintained persists persistent
+persisting reflects reflecting reflect denotes denoting implies implying raises worrisome worry
+diagnostic typical typically characteristic classic presumably presumed presumptive believed felt
+thought deemed judged regarded question questionable query differential incipient early late
+possibly conceivably perhaps residual widely well heavy heavily dense densely particularly chiefly
 principally primarily largely essentially relatively somewhat fairly entire entirely whole
 throughout totally wholly length width height thickness calibre caliber calibers bore outline
 outlines border borders margin margins edge edges rim contours configuration morphology

@@ -178,6 +178,9 @@ def implied(concept: str) -> frozenset[str]:
     """Body parts of which a concept speaks: by list, by its root, by what is around one."""
     found = set(IMPLIED.get(concept, ()))
     found |= {part for root, part in ROOTS if concept.startswith(root)}
+    if concept.endswith("itis"):
+        stems = (VOCABULARY.get(concept[:end]) for end in range(4, len(concept) - 2))
+        found |= {known[0] for known in stems if known and known[1] is Kind.PART}
     around = AROUND.match(concept)
     if around:
         part = VOCABULARY.get(concept[around.end() :])
