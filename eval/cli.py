@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from study.progress import Bars
 from study.runlog import provenance
 from train.checkpoint import LoadedModel, load_model, newest_checkpoint
 from train.loader import open_dataset
+from train.text import encode_text, padding_of, trim
 
 TEXTS_AT_ONCE = 256
 """Prompts that go through the text tower in one batch."""
@@ -99,7 +101,8 @@ def text_tower(loaded: LoadedModel) -> TextTower:
         for start in range(0, len(new), TEXTS_AT_ONCE):
             some = new[start : start + TEXTS_AT_ONCE]
             with torch.inference_mode():
-                features = model.encode_text(loaded.tokenizer(some).to(device), normalize=True)
+                tokens = trim(loaded.tokenizer(some), padding_of(loaded.tokenizer))
+                features = F.normalize(encode_text(model, tokens.to(device)), dim=-1)
             known.update(zip(some, features.float().cpu().numpy(), strict=True))
         return np.stack([known[text] for text in texts])
 

@@ -70,12 +70,13 @@ class MadeModel(nn.Module):
         angle = torch.stack([scans.mean() for scans in means]) / 255 * torch.pi / 2
         return torch.stack([angle.cos(), angle.sin()], dim=1)
 
-    def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
-        return torch.stack([1 - tokens.float(), tokens.float()], dim=1)
+    def text(self, tokens: Tensor) -> Tensor:
+        bright = tokens[:, 0].float() - 1
+        return torch.stack([1 - bright, bright], dim=1)
 
     def tokenizer(self, texts: Sequence[str]) -> Tensor:
         self.texts += texts
-        return torch.tensor([float("bright" in text) for text in texts])
+        return torch.tensor([[1 + ("bright" in text), 0] for text in texts])
 
 
 def loaded(model: MadeModel) -> Any:

@@ -12,11 +12,14 @@ import open_clip
 import pytest
 import torch
 from made_bert import POSITIONS, VOCABULARY, WORDS, write_bert, write_cxr_bert
+from rich.console import Console
 
 from study.config import load_pipeline
 from study.errors import UserError
 from study.sections import Model
+from train.checkpoint import load_model
 from train.clip import create_model
+from train.loop import train
 from train.text import encode_text, padding_of, trim
 
 # isort: split
@@ -102,6 +105,22 @@ def test_a_name_on_the_hub_is_found_in_its_cache(
     assert clip.text.config.hidden_size == 48
     with pytest.raises(UserError, match="other/bert, and from the hub it cannot be had"):
         create_model(model_with("other/bert"), made.GRID)
+
+
+def test_a_training_with_a_bert_is_saved_and_loaded(tmp_path: Path) -> None:
+    made.dataset(tmp_path / "dataset", [made.study(n) for n in range(8)])
+    model = model_with(write_bert(tmp_path / "bert"))
+    pipeline = made.pipeline(tmp_path, steps=2, warmup_steps=1, model=model)
+    result = train(pipeline, console=Console(quiet=True))
+    loaded = load_model(result.checkpoint)
+    first = BertModel.from_pretrained(tmp_path / "bert", add_pooling_layer=False)
+    moved = [
+        name
+        for name, value in loaded.model.text.transformer.state_dict().items()
+        if not torch.equal(value, first.state_dict()[name])
+    ]
+    assert "encoder.layer.0.attention.self.query.weight" in moved
+    assert loaded.tokenizer(TEXTS).shape == (3, 32)
 
 
 def test_folders_of_a_pipeline_are_meant_from_its_file(tmp_path: Path) -> None:
