@@ -75,7 +75,10 @@ SOFT = words(
     compression obstruction defect osteophyte degeneration narrowing shift infiltration
     inflammation swelling deformity scar thickening hypertrophy resection avulsion flattening
     indentation adhesion straightening obliteration bowing tortuosity crowding injury stranding
-    invasion microvascular consolidation opacity strain
+    invasion microvascular consolidation opacity strain edema bulge protrusion disruption impaction
+    effacement groundglass fibrosis atrophy hypodense hyperdense hyperintense hypointense
+    restricted enhancement calcification atherosclerosis spondylosis sclerosis malalignment
+    lordosis leak demyelination erosion
     """
 )
 """Findings that describe more than they diagnose: a paraphrase may choose its own."""

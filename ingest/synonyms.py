@@ -9,6 +9,95 @@ and MR reports.
 from __future__ import annotations
 
 REWRITTEN = """
+airspace disease = consolidation; air space disease = consolidation
+airspace opacity = consolidation; air space opacity = consolidation; lung opacity = opacity lung
+pulmonary opacity = opacity lung; interstitial thickening = septum thickening
+interlobular septal thickening = septum thickening; pulmonary edema = lung edema
+vascular congestion = congestion; pulmonary congestion = congestion
+cardiac enlargement = enlarged heart; enlarged cardiac = enlarged heart
+heart enlargement = enlarged heart; left ventricular dilatation = enlarged ventricle
+dilated ventricles = enlarged ventricle; aortic ectasia = enlarged aorta
+dilated aorta = enlarged aorta; aortic dilatation = enlarged aorta
+valve replacement = valve prosthesis; prosthetic valve = valve prosthesis
+sternotomy = sternum post; median sternotomy = sternum post; sternal wire = sternum wire
+pacemaker lead = pacemaker; hip prosthesis = hip arthroplasty; knee prosthesis = knee arthroplasty
+hip replaced = hip arthroplasty; metallic hardware = hardware; orthopedic hardware = hardware
+fixation hardware = hardware; surgical hardware = hardware; instrumentation = hardware
+internal fixation = hardware; pedicle screw = hardware pedicle; spinal fusion = fusion spine
+interbody fusion = fusion; kidney cyst = kidney cyst; renal cortical cyst = kidney cyst
+cortical cyst = kidney cyst; renal atrophy = atrophy kidney; cortical thinning = atrophy cortex
+shrunken = atrophy; small sized = atrophy; enlarged prostate = enlarged prostate
+prostatic hypertrophy = enlarged prostate; prostatic hyperplasia = enlarged prostate hyperplasia
+prostate enlargement = enlarged prostate; bladder outlet obstruction = obstruction bladder
+thick walled = wall thickening; thickened wall = wall thickening
+wall is thickened = wall thickening; pericolic fat = colon fat; mesenteric fat = mesentery fat
+diverticular disease = diverticulosis; stool burden = stool; fecal loading = stool; feces = stool
+faecal loading = stool; fecal retention = stool; constipation = stool
+ventral hernia = abdominalwall hernia; abdominal wall hernia = abdominalwall hernia
+incisional hernia = incision hernia; hiatal = hiatal; esophageal hiatus = hiatal
+liver steatosis = fatty liver; hepatic fat = fatty liver; fatty replacement = fatty
+fat replacement = fatty; lipomatosis = fatty; liver enlargement = enlarged liver
+spleen enlargement = enlarged spleen; splenic enlargement = enlarged spleen
+enlarged lymph = enlarged node; nodal enlargement = enlarged node
+lymph node enlargement = enlarged node; pathologic lymph node = enlarged node
+pathological lymph node = enlarged node; bulky node = enlarged node
+cerebral volume loss = atrophy brain; brain volume loss = atrophy brain
+parenchymal volume loss = atrophy brain; involutional change = atrophy brain; involution = atrophy
+cortical atrophy = atrophy cortex; midline deviation = midline shift
+subfalcine herniation = midline shift hernia; falcine herniation = midline shift hernia
+ventricular dilatation = enlarged ventricle; ventricular enlargement = enlarged ventricle
+ventricular prominence = enlarged ventricle; sulcal prominence = enlarged sulcus
+sulcal widening = enlarged sulcus; widened sulci = enlarged sulcus; ventricular size = ventricle
+cytotoxic edema = edema restricted; vasogenic edema = edema
+intraparenchymal hemorrhage = intraparenchymal hemorrhage brain
+parenchymal hemorrhage = intraparenchymal hemorrhage brain
+intracerebral hemorrhage = intraparenchymal hemorrhage brain
+brain hemorrhage = intracranial hemorrhage; intracranial bleed = intracranial hemorrhage
+subdural bleed = subdural hemorrhage; extra axial = extraaxial; infarcted area = infarct
+area of infarction = infarct; ischemic lesion = infarct; ischemic change = ischemia
+ischemic injury = infarct; lacunar stroke = lacunar infarct
+encephalomalacic change = encephalomalacia; gliotic = gliosis; glial scar = gliosis
+occluded vessel = occlusion vessel; flow limiting = significant
+hemodynamically significant = significant; luminal narrowing = narrowing
+luminal stenosis = narrowing; vessel narrowing = narrowing
+atherosclerotic plaque = atherosclerosis; calcified plaque = calcification atherosclerosis
+plaque formation = atherosclerosis; atheroma = atherosclerosis; atheromatosis = atherosclerosis
+vessel wall calcification = atherosclerosis calcification
+vascular calcification = atherosclerosis calcification vessel
+disc degeneration = disc degeneration; degenerative disc = disc degeneration
+disc dehydration = disc desiccation; dehydrated = desiccation; dehydration = desiccation
+loss of disc height = disc height defect; disc height reduction = disc height defect
+disc space narrowing = disc height defect narrowing; reduced disc height = disc height defect
+decreased disc height = disc height defect; annular rupture = annular tear
+nerve compression = compression nerveroot; nerve impingement = compression nerveroot
+nerve contact = nerveroot; vertebral fracture = spine fracture
+collapsed vertebra = compression fracture; height loss = height defect
+loss of height = height defect; reduced height = height defect; decreased height = height defect
+joint degeneration = joint degeneration; degenerative joint disease = joint degeneration
+bony spur = osteophyte; bone spur = osteophyte; osteophytic = osteophyte
+osteophytosis = osteophyte; osteophyte formation = osteophyte; tendon tear = tendon tear
+tendon rupture = tendon tear; ligament tear = ligament tear; ligament rupture = ligament tear
+muscle wasting = atrophy muscle; muscle atrophy = atrophy muscle; wasting = atrophy
+joint effusion = joint effusion; knee effusion = knee joint effusion; excess fluid = effusion
+fluid distension = effusion; water = fluid; soft tissue swelling = softtissue swelling
+soft tissue edema = softtissue edema; subcutaneous edema = subcutaneous edema
+mucosal polyp = polyp; polypoid = polyp; inflammatory sinus = sinus inflammation
+sinus opacification = sinus opacity; mastoid fluid = mastoid effusion
+fluid in the mastoid = mastoid effusion; mastoid opacification = mastoid opacity effusion
+pleural thickening = pleura thickening; tumor = mass; neoplasm = mass; growth = mass
+malignant tumor = cancer; malignant neoplasm = cancer; malignant process = cancer
+malignant disease = cancer; cancerous = cancer; metastatic disease = metastasis
+metastatic spread = metastasis; secondary deposit = metastasis; deposits = metastasis
+satellite lesion = satellite lesion; satellite nodule = satellite lesion; subcentimeter = small
+sub centimeter = small; minute = small; diminutive = small; sizeable = large; sizable = large
+considerable = marked; profound = severe; hefty = marked; substantial = marked; modest = mild
+discreet = mild; faint = subtle; significant amount = large; gallstone disease = gallbladder stone
+biliary calculi = bileduct stone; urinary stone = kidney stone; ureteral calculus = ureter stone
+ureteric calculus = ureter stone; urinary obstruction = hydronephrosis
+renal obstruction = hydronephrosis; obstructive uropathy = hydronephrosis
+bowel dilatation = enlarged bowel; dilated bowel = enlarged bowel
+bowel distension = enlarged bowel; bowel distention = enlarged bowel; collapsed lung = atelectasis
+lung collapse = atelectasis; volume loss of lung = atelectasis; subsegmental = subsegmental
 sinus tract = fistula tract; fistulous tract = fistula tract; osteonecrosis = avascular necrosis
 decompressed = collapsed; aseptic necrosis = avascular necrosis; open ring = incomplete ring
 demyelinating plaque = demyelination lesion
@@ -208,8 +297,7 @@ hiatal hernia = hiatal hernia; hiatus hernia = hiatal hernia; sliding hernia = h
 cardiac size = heart; heart size = heart; cardiac chamber = heart chamber
 three vessel = threevessel; triple vessel = threevessel; coronary arteries = coronary
 coronary plaque = coronary atherosclerosis; coronary atherosclerotic = coronary atherosclerosis
-cardiac enlargement = enlarged heart; surgical clip = clip
-gallbladder surgically = gallbladder resection; has been removed = resection
+surgical clip = clip; gallbladder surgically = gallbladder resection; has been removed = resection
 surgically resected = resection; surgical absence = resection; removal of = resection
 postcholecystectomy = cholecystectomy; posthysterectomy = hysterectomy
 popliteal cyst = popliteal cyst; meniscal tear = meniscus tear; torn meniscus = meniscus tear
