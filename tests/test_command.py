@@ -55,6 +55,7 @@ def test_lists_pipelines(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "p", "--set", "ingest.source="], "ingest.source is not set"),
         (["train", "p"], "there is no folder"),
         (["eval", "p"], "eval.benchmarks is empty"),
+        (["export", "p", "out"], "holds no checkpoint"),
         (["ingest", "status", "p"], "has not been ingested yet"),
         (["shards", "info", "nowhere"], "there is no folder"),
         (["demo", "--size", "huge"], "there are small and large"),

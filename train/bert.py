@@ -29,7 +29,7 @@ from open_clip.tokenizer import HFTokenizer
 from transformers import AutoConfig, BertConfig
 
 from study.errors import UserError
-from train.hub import TOKENIZER_FILES, folder_of
+from train.hub import TOKENIZER_FILES, folder_with_weights
 from train.weights import misfit, read_weights
 
 BIOMED_BERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext"
@@ -39,7 +39,7 @@ SIZED_AS_BERT_BASE = (BIOMED_BERT, CXR_BERT)
 CXR_BERT_TYPE = "cxr-bert"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """The first that is there is read."""
-FILES = ("config.json", *WEIGHT_FILES, *TOKENIZER_FILES)
+FILES = ("config.json", *TOKENIZER_FILES)
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 
@@ -63,7 +63,7 @@ open_clip.hf_model.AutoConfig = _Configurations
 
 def bert_folder(name: str, key: str = "train.model.text_model") -> Path:
     """Where a BERT's files are. UserError where they are not, or are not a model's."""
-    folder = folder_of(name, key, FILES)
+    folder, _ = folder_with_weights(name, key, FILES, WEIGHT_FILES)
     if not (folder / "config.json").is_file():
         raise UserError(f"{key}: {folder} is not the folder of a BERT: it has no config.json")
     return folder

@@ -24,9 +24,19 @@ TOKENIZER_FILES = (
 """What a tokenizer may be made of."""
 
 
-def is_hub_name(name: str) -> bool:
-    """Whether a value could be a name on the hub; a folder that is there goes first."""
-    return HUB_NAME.match(name) is not None
+def folder_with_weights(
+    name: str, key: str, files: Sequence[str], weights: Sequence[str]
+) -> tuple[Path, Path | None]:
+    """The folder that `name` means with `files`, and the first of `weights` that it has. On the hub
+    the same weights often lie in several formats: pickles are asked for only where nothing else is.
+    """
+    safe = [file for file in weights if file.endswith(".safetensors")]
+    for wanted in (safe, weights):
+        folder = folder_of(name, key, (*files, *wanted))
+        found = next((folder / file for file in weights if (folder / file).is_file()), None)
+        if found is not None:
+            return folder, found
+    return folder, None
 
 
 def folder_of(name: str, key: str, files: Sequence[str]) -> Path:

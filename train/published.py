@@ -36,7 +36,7 @@ from train.clip import (
     registered_name,
     tokenizer_of,
 )
-from train.hub import TOKENIZER_FILES, folder_of
+from train.hub import TOKENIZER_FILES, folder_with_weights
 from train.presets import ENCODERS
 from train.variant import EncoderConfig
 from train.weights import misfit, read_weights
@@ -53,7 +53,7 @@ WEIGHT_FILES = (
     *("open_clip_pytorch_model.bin", "pytorch_model.bin"),
 )
 """The first that is there is read; the others hold the same."""
-FILES = (CONFIG, "config.json", f"{TEXT_FOLDER}/config.json", *WEIGHT_FILES, *TOKENIZER_FILES)
+FILES = (CONFIG, "config.json", f"{TEXT_FOLDER}/config.json", *TOKENIZER_FILES)
 NEEDED = (("embed_dim",), ("text_cfg",), ("vision_cfg", "timm_model_name"))
 """Keys of a model_cfg."""
 SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
@@ -108,11 +108,10 @@ def _files(name: str) -> tuple[Path, Path]:
     path = Path(name).expanduser()
     if path.is_file() or path.suffix in SUFFIXES:
         return path.parent, path
-    folder = folder_of(name, "model", FILES)
-    for file in WEIGHT_FILES:
-        if (folder / file).is_file():
-            return folder, folder / file
-    raise UserError(f"{folder} has no weights: none of {', '.join(WEIGHT_FILES)}")
+    folder, weights = folder_with_weights(name, "model", FILES, WEIGHT_FILES)
+    if weights is None:
+        raise UserError(f"{folder} has no weights: none of {', '.join(WEIGHT_FILES)}")
+    return folder, weights
 
 
 def _config(folder: Path) -> dict[str, Any]:
