@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -177,6 +179,24 @@ def test_a_block_is_one_graph() -> None:
     """fullgraph: a break in it would be an error. No compiler of the machine is needed."""
     equal = [Rows.equal(4, 5), Rows.equal(3, 8), Rows.equal(6, 2)]
     compiled_equals_eager("aot_eager", Rows.of(LENGTHS), *equal)
+
+
+def test_a_block_with_varlen_attention_compiles_once_for_rows_of_any_lengths() -> None:
+    """Traced, not run: varlen attention itself is there on CUDA only."""
+    torch._dynamo.reset()
+    graphs: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        graphs.append(graph.print_readable(print_output=False))
+        return lambda *args: (next(x for x in args if getattr(x, "shape", ())[-1:] == (DIM,)),)
+
+    block = Block(DIM, HEADS, 2.0)
+    block.compile(fullgraph=True, backend=backend)
+    for these in ([1, 3, 7], [2, 2, 5, 1], [9, 4, 4], [3, 8, 1, 1, 6], [2, 11]):
+        rows = with_offsets(Rows.of(these))
+        block(tokens(sum(these)), rows, None, torch.ones(2, len(these)))
+    assert all("varlen_attn" in graph for graph in graphs)
+    assert len(graphs) <= 2  # the first lengths, then any
 
 
 @pytest.mark.slow
