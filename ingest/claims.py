@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 from ingest.measures import marked
-from ingest.negation import denied
+from ingest.negation import CAUTIOUS, denied, doubted
 from ingest.vocabulary import (
     ABNORMAL,
     VOCABULARY,
@@ -49,6 +49,10 @@ class Statement:
     """Places that a negation reaches."""
     about: frozenset[str] = frozenset()
     """Concepts of the label alone, of which the statement speaks unless it says otherwise."""
+    doubted: frozenset[int] = frozenset()
+    """Places that a word of doubt reaches: possible, may, cannot be excluded."""
+    hedged: bool = False
+    """Whether any word leaves room for doubt, however little."""
     label: str = ""
     """What stands before the colon of its paragraph."""
     places: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -170,8 +174,12 @@ def parsed(
             for concept in (token.concept, *implied(token.concept)):
                 places.setdefault(concept, []).append(place)
     frozen = {concept: tuple(p) for concept, p in places.items()}
+    unsure = doubted(said)
+    hedged = bool(unsure) or any(stem(word) in CAUTIOUS for word in said)
     no = frozenset(t.place for t in tokens if t.denied)
-    return Statement(text, tuple(tokens), context, asserted, no, about, label, frozen)
+    return Statement(
+        text, tuple(tokens), context, asserted, no, about, unsure, hedged, label, frozen
+    )
 
 
 def _token(word: str, place: int, denied: bool, clause: int) -> Token | None:

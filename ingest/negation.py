@@ -7,7 +7,7 @@ scope, as in NegEx (Chapman et al. 2001): from the denying word to the next clau
 
 from __future__ import annotations
 
-from ingest.vocabulary import VOCABULARY, Kind, words
+from ingest.vocabulary import VOCABULARY, Kind, stem, words
 
 DENYING = words(
     """
@@ -36,6 +36,37 @@ STOPS = words(
 HEDGES = words("likely probably possibly suspicious consistent compatible suggestive probable")
 PREPOSITIONS = words("of in from within along on")
 ARTICLES = words("the a an this these there")
+
+
+DOUBT = words("possible possibly may might could questionable perhaps conceivably")
+"""Words after which a finding is one possibility."""
+CAUTIOUS = frozenset(
+    stem(word)
+    for word in words(
+        """
+        possible possibly may might could questionable perhaps likely probable probably suspicious
+        suspected suspicion suspect concern concerning worrisome suggest suggests suggestive
+        suggesting consistent compatible represent represents representing raise raises raising
+        favor favored unlikely versus vs presumed presumably presumptive potential potentially
+        indeterminate appears appear indicate indicates question differential or if
+        """
+    )
+)
+"""Words by which a sentence leaves room for doubt, as stems."""
+DOUBT_REACH = 6
+"""Words that a word of doubt reaches."""
+
+
+def doubted(said: list[str]) -> frozenset[int]:
+    """Places of the words that a word of doubt reaches: those after it, or all where it is last."""
+    reached: set[int] = set()
+    for at, word in enumerate(said):
+        if word not in DOUBT:
+            continue
+        after = range(at + 1, min(at + 1 + DOUBT_REACH, len(said)))
+        ends = next((n for n in after if said[n] in (".", ";", ":", ",")), after.stop)
+        reached.update(range(at + 1, ends) if ends > at + 1 else range(at))
+    return frozenset(reached)
 
 
 def denied(said: list[str]) -> list[bool]:

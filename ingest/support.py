@@ -115,6 +115,7 @@ def problem(sentence: Statement, near: list[Statement], known: set[str]) -> Prob
         or _denials(sentence, near)
         or _parts(sentence, near, known)
         or _opposites(sentence, near)
+        or _certain(sentence, near)
     )
 
 
@@ -398,6 +399,24 @@ def _opposites(sentence: Statement, near: list[Statement]) -> Problem | None:
             slack = 0.0
         if same + slack < opposite or (axis == "side:" and same == 0.0):
             return AXIS_REASON[axis], token.written
+    return None
+
+
+def _certain(sentence: Statement, near: list[Statement]) -> Problem | None:
+    """What the report only thinks possible is no more in a sentence without a word of doubt."""
+    if sentence.hedged:
+        return None
+    for token in sentence.tokens:
+        if token.kind is not Kind.FINDING or token.denied or token.concept in GENERIC | SOFT:
+            continue
+        told = [
+            other.place in statement.doubted
+            for statement in near
+            for other in statement.tokens
+            if other.concept == token.concept and not other.denied
+        ]
+        if told and all(told):
+            return Unsupported.DEGREE, f"{token.written}: only possible in the report"
     return None
 
 

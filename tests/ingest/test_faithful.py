@@ -71,6 +71,7 @@ def test_honest_paraphrases_are_kept(sentence: str) -> None:
         ("A hypodense lesion in the spleen.", Unsupported.BODY_PART),
         ("Severe disc bulge at L4-5.", Unsupported.DEGREE),
         ("Acute infarct in the left cerebellum.", Unsupported.DEGREE),
+        ("Small hepatic abscess.", Unsupported.DEGREE),
         ("Hiatal hernia.", Unsupported.BODY_PART),
         ("Three gallstones with cholecystitis.", Unsupported.WORDS),
         ("Splenic laceration.", Unsupported.WORDS),
