@@ -31,6 +31,11 @@ from train.rotary import rotate
 LAYER_NORM_EPS = 1e-6
 """As timm's ViT has it, and HLIP with it."""
 
+FLASH_CAPABILITY = (8, 0)
+"""Of NVIDIA GPUs from Ampere on."""
+ONE_SPLIT = None if torch.version.hip else 1
+"""A row's result does not depend on the others of its batch. (AMD's kernel takes no such wish.)"""
+
 log = logging.getLogger(__name__)
 
 
@@ -84,15 +89,20 @@ class Rows:
         return Rows(runs, self.num_rows, extra + factor * self.longest)
 
     def routed(self, device: torch.device, dtype: torch.dtype) -> Rows:
-        """The same rows, with offsets where varlen attention can take them: several runs, CUDA,
-        half precision (flash attention has no other)."""
+        """The same rows, with offsets where varlen attention can take them: several runs, half
+        precision, a GPU that flash attention is made for."""
         half = dtype in (torch.float16, torch.bfloat16)
-        if len(self.runs) == 1 or device.type != "cuda" or not half:
+        if len(self.runs) == 1 or not half or not _has_flash(device):
             _log_route("equal" if len(self.runs) == 1 else "loop", str(device.type), str(dtype))
             return self
         _log_route("varlen", str(device.type), str(dtype))
         offsets = torch.tensor([0, *accumulate(self.lengths)], dtype=torch.int32).pin_memory()
         return replace(self, offsets=offsets.to(device, non_blocking=True))
+
+
+@cache
+def _has_flash(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= FLASH_CAPABILITY
 
 
 @cache
@@ -183,9 +193,8 @@ def attend_varlen(
     """The same in rows of any lengths, in one call: [M, H, E] -> [M, H * E]. CUDA only."""
     from torch.nn.attention.varlen import varlen_attn  # imports flash attention's bindings
 
-    # One split: a row's result does not depend on the others of its batch.
     out_MHE = varlen_attn(
-        q_MHE, k_MHE, v_MHE, q_offsets, k_offsets, q_longest, k_longest, num_splits=1
+        q_MHE, k_MHE, v_MHE, q_offsets, k_offsets, q_longest, k_longest, num_splits=ONE_SPLIT
     )
     assert isinstance(out_MHE, Tensor)
     return out_MHE.flatten(1)
