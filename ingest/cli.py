@@ -110,9 +110,10 @@ def retry_command(
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:
-    """Try again what failed, perhaps with larger limits: --set ingest.speed.decode_memory=12GB.
+    """Try again what failed, perhaps with larger limits or mended files.
 
-    What can be read now goes into new shards; the others stay as they are. Exit code 3: some still
+    As in --set ingest.speed.decode_memory=12GB. What can be read now goes into new shards; the
+    others stay as they are. Exit code 3: some still
     fail."""
     from ingest.retry import retry
 
@@ -130,13 +131,18 @@ def retry_command(
 
 
 def _said(facts: dict[str, Any]) -> Iterator[str]:
-    stayed = ", ".join(f"{count:,} {reason}" for reason, count in facts["as_before"].items())
-    yield (
-        f"{facts['tried']:,} studies with failures tried: {facts['better']:,} give something else "
-        f"now" + (f"; as before: {stayed}" if stayed else "")
+    before, now = facts["failed_files_before"], facts["failed_files_now"]
+    yield f"files with failures: {before:,} before, {now:,} now" + (
+        "; `dicom2clip ingest failed` lists them" if now else ""
     )
+    if facts["tried"]:
+        stayed = ", ".join(f"{count:,} {reason}" for reason, count in facts["as_before"].items())
+        yield (
+            f"studies whose conversion had failed: {facts['tried']:,} tried, {facts['better']:,} "
+            f"give something else now" + (f"; as before: {stayed}" if stayed else "")
+        )
     if facts["found"]:
-        yield f"{facts['found']:,} studies came to light of files that could not be read before"
+        yield f"new studies, of files that could not be read before: {facts['found']:,}"
     if facts["shards_written"]:
         written, studies = facts["shards_written"], facts["studies"]
         yield f"shards written: {written:,}; the dataset has {studies:,} studies"

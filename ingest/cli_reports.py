@@ -48,8 +48,9 @@ def reports(
     overrides: Overrides = [],
     as_json: AsJson = False,
 ) -> None:
-    """How reports and labels met the studies; or a study's report beside its sentences, with what
-    was left out, and why."""
+    """How reports and labels met the studies; or one report beside its sentences.
+
+    With what was left out of it, and why."""
     run = Path(load_pipeline(config or default_file(), name, overrides).run)
     if study:
         shown = report_view.report_of(run, study)

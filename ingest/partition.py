@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from study import private
+from study.errors import naming
 from study.pseudonyms import pseudonym
 
 ROWS = 100_000
@@ -134,6 +135,7 @@ def _append(file: Path, rows: pa.Table) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, private.FILE_MODE)
     options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
     with (
+        naming(file),
         os.fdopen(descriptor, "wb") as stream,
         pa.ipc.new_stream(stream, rows.schema, options=options) as writer,
     ):

@@ -57,6 +57,10 @@ class Failed:
 class Tried:
     """What came of a retry."""
 
+    files_before: int = 0
+    """With failures in the ledger, of whatever kind."""
+    files_now: int = 0
+    """The same, when all was tried."""
     studies: int = 0
     """That had failures in conversion, and were tried."""
     better: int = 0
@@ -75,6 +79,8 @@ class Tried:
     def as_json(self) -> dict[str, Any]:
         assert self.result is not None, "set when the job has ended"
         return {
+            "failed_files_before": self.files_before,
+            "failed_files_now": self.files_now,
             "tried": self.studies,
             "better": self.better,
             "found": self.found,
@@ -94,11 +100,12 @@ def retry(pipeline: Pipeline, progress: Progress, show: Show = unseen) -> Tried:
             f"pipeline {pipeline.name} has no finished dataset at {pipeline.dataset} yet; "
             f"run `dicom2clip run {pipeline.name} --stage ingest` to its end first"
         )
-    found = Tried()
     paths = _failed_files(run / "ledger.parquet")
+    found = Tried(files_before=len(paths))
     choose = partial(_choice, pipeline=pipeline, paths=paths, found=found, progress=progress)
     with prepared(pipeline, progress, show, choose) as ready:
         found.result = converted(ready)
+        found.files_now = len(_failed_files(run / "ledger.parquet"))
         as_before = dict(found.as_before)
         ready.log.event("retried", tried=found.studies, better=found.better, as_before=as_before)
     return found

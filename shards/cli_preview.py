@@ -47,8 +47,10 @@ def make_preview(
         ),
     ] = None,
 ) -> None:
-    """Show middle slices of every scan in radiological convention, with the sentences: a contact
-    sheet, or a page that filters by words, modality, plane, window and split."""
+    """Show pictures of every scan, with the sentences: a contact sheet or a page.
+
+    Middle slices in radiological convention: a contact sheet, or a page that filters by words,
+    modality, plane, window and split."""
     opened = Dataset.open(dataset)
     if output.suffix not in (".png", ".html"):
         raise UserError(f"--output {output}: the ending must be .png or .html")

@@ -34,9 +34,11 @@ def repair_dataset(
     jobs: Jobs = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
-    """Write tables, commit records, index and the other books anew where they do not agree with the
-    tars, and take damaged samples out. An intact dataset keeps every byte. Nobody may write into it
-    meanwhile. Exit code 3 where something is lost."""
+    """Mend a damaged dataset: write its books anew, and take damaged samples out.
+
+    Tables, commit records, index and the other books are written anew where they do not agree with
+    the tars. An intact dataset keeps every byte. Nobody may write into it meanwhile. Exit code 3
+    where something is lost."""
     with byte_bar("looking for damage") as progress:
         made = repair.repair(dataset, aside=aside, dry_run=dry_run, jobs=jobs, progress=progress)
     if as_json:

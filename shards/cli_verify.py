@@ -35,6 +35,7 @@ def verify_dataset(
     dataset: DatasetPath, jobs: Jobs = os.cpu_count() or 1, as_json: AsJson = False
 ) -> None:
     """Check every byte: checksums, schema, decoding, and that tars, tables, index and counts agree.
+
     Exit code 3 on problems."""
     started = time.monotonic()
     with byte_bar("verifying") as progress:

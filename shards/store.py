@@ -12,6 +12,7 @@ from typing import BinaryIO, Protocol
 
 from shards import files
 from shards.remote import RemoteStore
+from study.errors import naming
 
 
 class NewFile(Protocol):
@@ -82,12 +83,13 @@ def is_url(location: str) -> bool:
 
 def write(store: Store, name: str, data: bytes) -> None:
     """Write a small file in one go."""
-    new = store.create(name)
-    try:
-        new.stream.write(data)
-        new.publish()
-    finally:
-        new.discard()
+    with naming(f"{store.url}/{name}"):
+        new = store.create(name)
+        try:
+            new.stream.write(data)
+            new.publish()
+        finally:
+            new.discard()
 
 
 class LocalStore:

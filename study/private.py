@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from study.errors import naming
+from study.errors import UserError, naming
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -21,7 +21,10 @@ FILE_MODE = 0o600
 def private_folder(folder: Path) -> None:
     """Make a folder (and those around it) that only its owner can enter; one that is there already
     is closed to others where it is ours."""
-    folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+    except FileNotFoundError as error:  # as where a server of folders is away
+        raise UserError(f"{folder} cannot be made: {error}") from None
     if folder.stat().st_mode & 0o077 and folder.stat().st_uid == os.getuid():
         folder.chmod(FOLDER_MODE)
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from study import private
+from study.errors import naming
 
 
 class RunLog:
@@ -23,6 +24,7 @@ class RunLog:
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, private.FILE_MODE)
         self._stream = os.fdopen(descriptor, "a", encoding="utf-8")
 
@@ -33,11 +35,13 @@ class RunLog:
             "event": event,
             **values,
         }
-        self._stream.write(json.dumps(line, default=str) + "\n")
-        self._stream.flush()
+        with naming(self._file):
+            self._stream.write(json.dumps(line, default=str) + "\n")
+            self._stream.flush()
 
     def close(self) -> None:
-        self._stream.close()
+        with naming(self._file):
+            self._stream.close()
 
     def __enter__(self) -> RunLog:
         return self

@@ -173,8 +173,10 @@ def test_the_command_says_what_came_of_it(home: Path, scheduler: str) -> None:
     facts = json.loads(result.stdout)
     assert result.exit_code == 3
     assert (facts["tried"], facts["better"], facts["shards_written"]) == (2, 1, 1)
+    assert (facts["failed_files_before"], facts["failed_files_now"]) == (12, 6)
     mend(home, 2)
     result = CliRunner().invoke(dicom2clip.app, call)
     assert result.exit_code == 0
-    assert "1 studies with failures tried: 1 give something else now" in result.stdout
+    assert "files with failures: 6 before, 0 now" in result.stdout
+    assert "conversion had failed: 1 tried, 1 give something else now" in result.stdout
     assert "shards written: 1; the dataset has 4 studies" in result.stdout

@@ -21,7 +21,7 @@ from shards.commit import committed, discard_uncommitted
 from shards.reader import Dataset
 from shards.remote import StoreFailure
 from shards.source import source_of
-from shards.store import Store, store_at
+from shards.store import LocalStore, NewFile, Store, store_at
 from shards.writer import ShardWriter
 from study.errors import UserError
 
@@ -189,6 +189,23 @@ def test_refusals_are_not_repeated(faults: type[FaultyFileSystem]) -> None:
     faults.error = TypeError("a bug of ours")
     with pytest.raises(TypeError):
         store_at("faulty://host/data").read("dataset.json")
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+
+    class Full(LocalStore):
+        def create(self, name: str) -> NewFile:
+            new = super().create(name)
+            new.stream.close()
+            new.stream = open("/dev/full", "wb")  # noqa: SIM115 - closed by `discard`
+            return new
+
+    with pytest.raises(OSError, match="No space") as raised:
+        store.write(Full(tmp_path), "index.parquet", b"bytes")
+    assert raised.value.filename == str(tmp_path / "index.parquet")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_temporary_folder_is_named(
