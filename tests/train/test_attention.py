@@ -175,6 +175,7 @@ def compiled_equals_eager(backend: str, *cases: Rows) -> None:
             torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_block_is_one_graph() -> None:
     """fullgraph: a break in it would be an error. No compiler of the machine is needed."""
     equal = [Rows.equal(4, 5), Rows.equal(3, 8), Rows.equal(6, 2)]

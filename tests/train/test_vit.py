@@ -195,6 +195,7 @@ def test_activation_checkpointing_runs_blocks_again_to_the_same_gradients(name: 
     assert len(runs) == 12
 
 
+@pytest.mark.slow
 def test_compiled_blocks_change_nothing_but_speed() -> None:
     """With activation checkpointing too, which runs the compiled blocks again."""
     torch._dynamo.reset()
