@@ -36,6 +36,9 @@ from study.config import Pipeline, fingerprint
 from study.errors import UserError
 from study.runlog import RunLog, provenance
 
+MOST_FAILED = 10
+"""Shards that could not be written, told one by one; the log has all."""
+
 
 @dataclass(frozen=True)
 class JobResult:
@@ -147,10 +150,12 @@ def _convert(pipeline: Pipeline, work: Work, workers: Workers, live: Live, log: 
             finished += len(by_number[shard].keys)
         live("shards", finished, total)
     if failed:
+        more = len(failed) - MOST_FAILED
+        shown = sorted(failed)[:MOST_FAILED] + [f"{more:,} more: see log.jsonl"] * (more > 0)
         raise UserError(
             f"{len(failed)} of {len(missing)} shards could not be written to {dataset.url}:\n  "
-            + "\n  ".join(failed)
-            + "\nThe others are. Run the same command again when the cause is gone."
+            + "\n  ".join(shown)
+            + "\nRun the same command again when the cause is gone: the others are not made again."
         )
     return len(missing)
 

@@ -24,14 +24,21 @@ from rich.progress import (
 )
 from rich.text import Text
 
+LEAST_S = 0.5
+"""Seconds, before which a rate says nothing."""
+
 
 class RateColumn(ProgressColumn):
-    """Things a second since the stage began: where a hundred thousand are told of at once, the
-    pace of the last moments is nonsense."""
+    """Things a second since the stage was first heard of: where a hundred thousand are told of at
+    once, the pace of the last moments is nonsense, and what was done before is no pace at all."""
 
     def render(self, task: Task) -> Text:
         passed = (task.finished_time if task.finished else task.elapsed) or 0.0
-        return Text(f"{task.completed / passed:,.3g}/s" if task.completed and passed else "")
+        made = task.completed - task.fields["before"]
+        if not made or passed < LEAST_S:
+            return Text("")
+        rate = made / passed
+        return Text(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
 
 
 class Bars:
@@ -81,5 +88,5 @@ class Bars:
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in self._tasks:
             title = self._titles.get(stage, stage)
-            self._tasks[stage] = self._progress.add_task(title, total=total)
+            self._tasks[stage] = self._progress.add_task(title, total=total, before=done)
         self._progress.update(self._tasks[stage], completed=done, total=total)

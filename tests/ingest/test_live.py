@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from job_runs import pipeline, write_reports, write_study
 from rich.console import Console, RenderableType
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from typer.testing import CliRunner
 
 import dicom2clip
@@ -207,7 +207,7 @@ def test_status_of_a_killed_job(tmp_path: Path) -> None:
 def test_the_rate_of_a_bar_is_that_since_it_began() -> None:
     now = [0.0]
     progress = Progress(get_time=lambda: now[0])
-    task = progress.add_task("headers", total=400)
+    task = progress.add_task("headers", total=400, before=0)
     now[0] = 9.999
     progress.update(task, completed=100)
     now[0] = 10.0
@@ -217,6 +217,13 @@ def test_the_rate_of_a_bar_is_that_since_it_began() -> None:
     progress.update(task, completed=400)
     now[0] = 100.0
     assert RateColumn().render(progress.tasks[0]).plain == "20/s"
+    progress.add_task("studies", total=400, completed=390, before=390)
+    now[0] = 200.0
+    assert RateColumn().render(progress.tasks[1]).plain == ""
+    progress.update(TaskID(1), completed=395)
+    assert RateColumn().render(progress.tasks[1]).plain == "0.05/s"
+    progress.add_task("all at once", total=400, completed=400, before=0)
+    assert RateColumn().render(progress.tasks[2]).plain == ""
 
 
 def test_bars_show_what_is_below_on_a_terminal_only() -> None:
