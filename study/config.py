@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -71,6 +72,10 @@ LISTED_PATH_KEYS: tuple[KeyPath, ...] = (
 )
 """The same in each item of a list, where they hold what names of bundled files have not (a dot, a
 slash)."""
+
+
+BRANCH = re.compile(r"str|dict\[.*\]")
+"""What pydantic puts into the path of an error in a value of several types."""
 
 
 def default_file() -> Path:
@@ -304,7 +309,9 @@ def _holders(settings: dict[str, Any], path: KeyPath) -> list[dict[str, Any]]:
 def _explain(error: ValidationError, file: Path, name: str, where: Mapping[KeyPath, str]) -> str:
     messages = []
     for item in error.errors():
-        path = tuple(str(part) for part in item["loc"])
+        if item["loc"][-1:] == ("str",) and isinstance(item["input"], dict):
+            continue  # of what is a text or keys: the keys that were given are judged
+        path = tuple(part for part in map(str, item["loc"]) if not BRANCH.fullmatch(part))
         place = _place(path, where) or f"{file}, pipeline {name}"
         key = ".".join(path)
         if item["type"] == "extra_forbidden":

@@ -105,6 +105,9 @@ def test_errors_name_the_place(file: Path, old: str, new: str, message: str) -> 
         ("ingest.speed.memory_limit=100MB", r"memory_limit: a process needs 500MB"),
         ("ingest.speed.decode_memory=499 MB", r"decode_memory: a process needs 500MB"),
         ("ingest.source=[1,2]", r"ingest.source"),
+        ("train.variant={a: -1}", r"^--set .*: train.variant.a: .*greater than 0 \(found -1\)$"),
+        ("train.description={a: 1}", r"unknown key 'train.description'"),
+        ("train.model.name={a: 1}", r"train.model.name: .*valid string"),
         ("dataset.x=1", r"dataset is a value"),
     ],
 )
