@@ -19,8 +19,9 @@ from itertools import pairwise
 from ingest.claims import Statement, folded, parsed
 from ingest.likeness import NOTHING, RELATED, WEIGHT, related
 from ingest.statements import statements
-from ingest.support import Problem, problem
-from ingest.support import Unsupported as Unsupported
+from ingest.support import problem
+from ingest.unsupported import Problem
+from ingest.unsupported import Unsupported as Unsupported
 from ingest.vocabulary import CONTAINERS, Kind
 
 

@@ -95,9 +95,11 @@ def around(
             continue
         nearest = closeness(feature, concept, statement, at)
         if nearest == 0.0:
-            for other in related(concept):
-                if other in statement.places:
-                    nearest = max(nearest, RELATED * closeness(feature, other, statement, at))
+            near = related(concept)
+            if not near.isdisjoint(statement.places):
+                for other in statement.places:
+                    if other in near:
+                        nearest = max(nearest, RELATED * closeness(feature, other, statement, at))
             if nearest == 0.0 and feature.kind in CLAIMS:
                 nearest = RELATED * _as_normal(feature, statement, at)
             if nearest == 0.0 and concept in statement.context:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 
-from ingest import body_parts, synonyms, terms
+from ingest import body_parts, phrases, synonyms, terms
 
 
 class Kind(StrEnum):
@@ -152,13 +152,13 @@ def _rewriting() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
         f"{other} = {name}" for name, others in _entries(terms.FINDINGS + synonyms.FINDINGS)
         for other in others if " " in other
     ]  # fmt: skip
-    for entry in [*re.split(r"[;\n]", synonyms.REWRITTEN + terms.REWRITTEN), *others_named]:
+    for entry in [*re.split(r"[;\n]", phrases.REWRITTEN + terms.REWRITTEN), *others_named]:
         old, _, new = entry.partition("=")
         phrase = tuple(stem(w) for w in old.split())
         if phrase:
             found.setdefault(phrase[0], []).append((phrase, tuple(new.split())))
-    for phrases in found.values():
-        phrases.sort(key=lambda p: -len(p[0]))
+    for entries in found.values():
+        entries.sort(key=lambda p: -len(p[0]))
     return found
 
 
@@ -238,6 +238,7 @@ GREEK = {
 """What a word ends in that says what was done to an organ, or became of it."""
 
 
+@cache
 def _of_organ(word: str) -> tuple[str, ...]:
     """A Greek name in two words: what became of which organ."""
     for ending, finding in GREEK.items():
