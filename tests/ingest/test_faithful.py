@@ -193,6 +193,10 @@ def test_targets_on_the_reports_that_rules_were_fitted_on() -> None:
     assert_targets([c for c in faithfulness.cases({}) if c.share == "fitted on"])
 
 
+def test_targets_on_later_batches() -> None:
+    assert_targets([c for c in faithfulness.cases({}) if c.batch])
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("share", ["fitted on", "held out"])
 def test_targets_with_real_reports(real_data: Path, share: str) -> None:
