@@ -71,6 +71,9 @@ def status(
 
 
 def _print_standing(name: str, far: Standing, *, is_running: bool) -> None:
+    if not far.shards_planned:
+        typer.echo("shards: not planned yet")
+        return
     shards = f"shards: {far.shards_written:,} of {far.shards_planned:,}"
     if far.is_finished:
         typer.echo(f"{shards}; {far.dataset} is finished")
@@ -99,7 +102,8 @@ def _print_job(name: str, facts: dict[str, Any]) -> None:
     else:
         ago = timedelta(seconds=facts["seen_s_ago"])
         typer.echo(f"{name} was killed {ago} ago; the same command goes on. It was at {done}")
-    if below := live.table_of(facts):
+    gone = {} if facts["is_running"] else {"workers": 0, "dashboard": ""}
+    if below := live.table_of({**facts, **gone}):
         Console().print(below)
 
 

@@ -202,6 +202,8 @@ def test_status_of_a_killed_job(tmp_path: Path) -> None:
     assert said.exit_code == 0
     assert "test was killed" in said.stdout
     assert "headers: 1,000 of 5,000" in said.stdout
+    assert "shards: not planned yet" in said.stdout
+    assert "dashboard" not in said.stdout
 
 
 def test_the_rate_of_a_bar_is_that_since_it_began() -> None:
