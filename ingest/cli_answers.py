@@ -84,7 +84,7 @@ def summarize(
 def label(
     name: Name,
     label_set: Annotated[
-        list[str], typer.Option("--set-of-labels", help="Only this one. May be repeated.")
+        list[str], typer.Option("--label-set", help="Only this one. May be repeated.")
     ] = [],
     dry_run: DryRun = False,
     limit: Limit = None,
@@ -105,7 +105,7 @@ def label(
     known = [labeler.label_set for labeler in pipeline.ingest.labelers]
     own = {name: str(Path(name).resolve()) for name in label_set}  # a file of one's own
     chosen = [path if path in known else name for name, path in own.items()]
-    wanted = _among(known, chosen, "--set-of-labels")
+    wanted = _among(known, chosen, "--label-set")
     only = [labeler for labeler in pipeline.ingest.labelers if labeler.label_set in wanted]
     alone = pipeline.ingest.model_copy(update={"summarizers": (), "labelers": tuple(only)})
     how = _how(dry_run, limit, max_cost, retry_failed)

@@ -6,6 +6,7 @@ In: a pipeline's name, and perhaps a study. Out: tables for people, or JSON.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -125,6 +126,19 @@ def _print_study(found: StudyReport) -> None:
     Console().print(grid)
     if found.scrubbed:
         typer.echo(scrub.in_words(found.scrubbed))
+    if found.labels:
+        said = ", ".join(f"{name} {value:g}" for name, value in sorted(found.labels.items()))
+        typer.echo(printable(f"labels: {said}"))
+    for label_set, votes in found.votes.items():
+        told = ", ".join(f"{label} {_vote(vote)}" for label, vote in votes.items())
+        typer.echo(printable(f"  {label_set}: {told}"))
+
+
+def _vote(vote: str | Mapping[str, str]) -> str:
+    """What the rules said of a label, or every model."""
+    if isinstance(vote, str):
+        return vote
+    return "(" + ", ".join(f"{model}: {answer}" for model, answer in vote.items()) + ")"
 
 
 def _heading(variant: Variant) -> str:

@@ -7,6 +7,7 @@ tables and settings are checked before the first byte is written; the dataset is
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,9 +133,10 @@ def grouped_in(pipeline: Pipeline, progress: Progress, show: Show = unseen) -> I
     check_tables(pipeline.ingest)
     shaping = shaping_settings(pipeline)
     refuse_other_settings(dataset, run, shaping)
+    _refuse_unwritable(run)  # better now than after a crawl of hours
     if run.is_dir():
         with alone_in(run):
-            pass  # better now than after a crawl of hours
+            pass
     with (
         Workers(pipeline.ingest.speed, run) as workers,
         Live(run, workers, progress) as live,
@@ -230,6 +232,13 @@ def plan(begun: Begun, studies: answers.Answered, choose: Choose | None = None) 
     places = assign.assign(keys, digests, before, done, per_shard, mark, again)
     assign.write(book, places.places)
     return Work(grouped, places, begun.of_turn, studies.as_json())
+
+
+def _refuse_unwritable(run: Path) -> None:
+    """Raise UserError where the run folder cannot be written or made."""
+    there = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"run: {run} cannot be written: {there} is no folder that is ours to write")
 
 
 def _with_source(pipeline: Pipeline) -> Ingest:

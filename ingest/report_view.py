@@ -72,6 +72,8 @@ class StudyReport:
     scrubbed: Mapping[str, int]
     """Spans that were cut out of it, by kind."""
     labels: Mapping[str, float]
+    votes: Mapping[str, Mapping[str, Any]]
+    """Label set -> label -> what each model said of it; by rule, what the rules said."""
     variants: tuple[Variant, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -141,8 +143,16 @@ def report_of(run: Path, target: str) -> StudyReport:
         text,
         json.loads(study["scrubbed"]),
         json.loads(study["labels"]),
+        _votes(part_file(run, "labelled", part), key),
         tuple(_variants(run, part, key, text, json.loads(study["sentences"]))),
     )
+
+
+def _votes(file: Path, key: str) -> dict[str, dict[str, Any]]:
+    rows = pq.read_table(file, filters=[("key", "=", key)]).to_pylist() if file.exists() else []
+    return {
+        row["label_set"]: json.loads(row["votes"]) or json.loads(row["answers"]) for row in rows
+    }
 
 
 def _variants(

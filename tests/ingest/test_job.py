@@ -142,6 +142,16 @@ def test_a_second_run_at_the_same_time_is_refused(
     assert refused == [True]
 
 
+def test_a_run_folder_that_cannot_be_made_is_told_before_the_crawl(
+    tmp_path: Path, source: Path, reads: list[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for run_folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(UserError, match=r"^run: .* cannot be written"):
+            run(pipeline(tmp_path).model_copy(update={"run": str(run_folder)}))
+    assert reads == []
+
+
 def test_what_cannot_be_decoded_is_in_the_ledger(
     tmp_path: Path, source: Path, scheduler: str
 ) -> None:

@@ -131,6 +131,9 @@ def test_models_vote_and_every_vote_is_kept(home: Path, scheduler: str, server: 
     key = pseudonyms.pseudonym(bytes.fromhex(KEY), "study", "1.2.0")
     assert by_key[key]["label_set"] == "chest-1"
     assert json.loads(by_key[key]["votes"])["Pleural effusion"] == {"m": "yes", "n": "yes"}
+    _, text = command(home, wanted, "reports", "1.2.0")
+    assert "labels: Emphysema 0, Pleural effusion 1" in text
+    assert "Pleural effusion (m: yes, n: yes)" in text
     run(wanted)
     assert server.asked.total() == 6
     assert labels(wanted.dataset, 0) == {"Pleural effusion": 1.0, "Emphysema": 0.0}
@@ -146,8 +149,8 @@ def test_models_vote_and_every_vote_is_kept(home: Path, scheduler: str, server: 
 def test_what_is_not_there_is_said(home: Path, scheduler: str) -> None:
     with pytest.raises(UserError, match=r"no ingest\.labelers"):
         command(home, pipeline(home, scheduler), "label")
-    with pytest.raises(UserError, match="--set-of-labels ct: there are"):
-        command(home, settings(home, scheduler), "label", "--set-of-labels", "ct")
+    with pytest.raises(UserError, match="--label-set ct: there are"):
+        command(home, settings(home, scheduler), "label", "--label-set", "ct")
     (home / "chest.yaml").write_text("name: chest\n")
     with pytest.raises(UserError, match=r"chest\.yaml"):
         run(settings(home, scheduler))
