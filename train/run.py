@@ -68,6 +68,13 @@ class Run:
         )
         steps = steps_of(settings, len(samples))
         data = hashlib.sha256("\n".join(samples.refs.keys()).encode()).hexdigest()
+        encoder = encoder_config(settings.model, grid)
+        if encoder.num_prefix_tokens > 1:
+            raise UserError(
+                f"train.model.name {settings.model.name} has {encoder.num_prefix_tokens} study "
+                "tokens for a dual loss, which cannot be trained here yet: take a model without "
+                "`dual` in its name (see docs/models.md)"
+            )
         torch.manual_seed(settings.seed)
         model, tokenizer = create_model(settings.model, grid)
         _set_up_encoder(model, settings, fresh=not checkpoints.checkpoints(folder))
@@ -77,7 +84,7 @@ class Run:
             dataset,
             samples,
             tokenizer,
-            Rules.of(settings, encoder_config(settings.model, grid)),
+            Rules.of(settings, encoder),
             batch_size=settings.batch_size,
             threads=threads,
             prefetch=settings.speed.prefetch,

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from study.errors import EXIT_RESUMABLE, UserError
-from study.sections import TrainSpeed
+from study.sections import Model, TrainSpeed
 from train import loop
 from train.checkpoint import checkpoints, load_model
 from train.loop import train
@@ -170,6 +170,14 @@ def test_settings_that_may_change_are_said_and_others_refused(
         ({"batch_size": 1}, "nothing to contrast"),
         ({"split": "test"}, "none of the 0 studies in split 'test'"),
         ({"variant": "gpt"}, "there are: offline"),
+        (
+            {
+                "model": Model(
+                    name="clip_vit_base_scan_study_dualdinotxt1568", patch=made.MODEL.patch
+                )
+            },
+            "has 2 study tokens for a dual loss",
+        ),
         ({"checkpoint_every": "often"}, "train.checkpoint_every: 'often' is not a cadence"),
         ({"speed": TrainSpeed(log_every="0 steps")}, "train.speed.log_every: '0 steps'"),
     ],
