@@ -57,8 +57,10 @@ SCRIPT = r"""
     split: section.dataset.split,
     figures: [...section.querySelectorAll("figure")],
     report: section.querySelector("details"),
-    sentences: [...section.querySelectorAll("li, details span")].map((element) => (
-      { element, text: element.textContent })),
+    sentences: [...section.querySelectorAll("li, details span")].map((element) => {
+      element.normalize();  /* parsers cut long texts into several nodes: Chromium at 65,536 */
+      return { element, text: element.textContent };
+    }),
   }));
   const numScans = document.querySelectorAll("figure").length;
 
