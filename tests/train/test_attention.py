@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -201,6 +202,7 @@ def test_a_block_with_varlen_attention_compiles_once_for_rows_of_any_lengths() -
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("DICOM2CLIP_SOAK" not in os.environ, reason="half a minute: make soak")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_block_equals_itself() -> None:
     compiled_equals_eager("inductor", Rows.equal(4, 5))
