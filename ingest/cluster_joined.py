@@ -7,6 +7,7 @@ says what does not fit. Nothing of it is ours to close or to change.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from ingest.cluster_security import security_of, warning_of
@@ -27,6 +28,7 @@ def join(speed: IngestSpeed, say: Callable[[str], None]) -> Client:
     Raises UserError: it does not answer, or it or a worker has other versions than this client.
     """
     from distributed import Client
+    from distributed.client import ClosedClientError
 
     address = speed.scheduler
     security = security_of(speed.tls)
@@ -46,6 +48,12 @@ def join(speed: IngestSpeed, say: Callable[[str], None]) -> Client:
         )
         check(client)
         warn_of_threads(client, say)
+    except (OSError, ClosedClientError, CancelledError) as error:
+        client.close(timeout=CONNECT)
+        raise UserError(
+            f"ingest.speed.scheduler: the connection to {address} is lost "
+            f"({type(error).__name__}: {error}); run the same command again when it is back"
+        ) from None
     except BaseException:
         client.close(timeout=CONNECT)
         raise

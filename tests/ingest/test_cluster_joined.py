@@ -96,6 +96,24 @@ def test_a_worker_that_retires_at_its_task_counts_against_no_one(
         assert retiring.wait(timeout=60) == 0
 
 
+def test_a_scheduler_that_is_lost_while_it_is_joined_is_the_users_error() -> None:
+    """The client waits for workers and asks again and again."""
+    with scheduler() as (place, running):
+
+        def kill(text: str) -> None:
+            if text.startswith("waiting for workers"):
+                running.kill()
+                running.wait()
+
+        with (
+            Workers(IngestSpeed(scheduler=f"tcp://{place}"), say=kill) as workers,
+            pytest.raises(
+                UserError, match=r"connection to tcp://.* is lost .*run the same command"
+            ),
+        ):
+            list(workers.ordered(cluster_tasks.double, [1]))
+
+
 def test_other_versions_are_refused(tmp_path: Path) -> None:
     """SimpleITK of another version resamples to other bytes."""
     folder = tmp_path / "SimpleITK-0.0.1.dist-info"
