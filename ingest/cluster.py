@@ -44,7 +44,7 @@ else in flight: a worker takes all its tasks with it, and only one of them may b
 Somebody's kill -9 may have ended some."""
 CLOSE_S = 10
 QUIET = ("distributed", *(f"distributed.{part}" for part in ("nanny", "worker", "scheduler")))
-QUIETER = ("distributed.client", "tornado.application")
+QUIETER = ("distributed.client", "distributed.utils", "tornado.application")
 """They print tracebacks of what is said here in words."""
 
 
@@ -225,9 +225,7 @@ class Workers:
     def _connect(self) -> Client:
         if self._client is not None:
             return self._client
-        for names, level in ((QUIET, logging.ERROR), (QUIETER, logging.CRITICAL)):
-            for name in names:
-                logging.getLogger(name).setLevel(level)
+        quiet()
         if self._speed.scheduler:
             client = join(self._speed, self._say)
             self._closing.callback(client.close, timeout=CLOSE_S)
@@ -275,6 +273,15 @@ class Workers:
         client.register_plugin(WorkerSetup(versions(), is_own), name=PLUGIN)
         if not is_own:
             self._closing.callback(_forget_plugin, client, PLUGIN)
+
+
+def quiet() -> None:
+    """Have dask say only what is not said here in words."""
+    import distributed  # noqa: F401  # it sets the levels of its loggers when it is imported
+
+    for names, level in ((QUIET, logging.ERROR), (QUIETER, logging.CRITICAL)):
+        for name in names:
+            logging.getLogger(name).setLevel(level)
 
 
 class _Indexed:

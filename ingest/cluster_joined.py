@@ -71,7 +71,11 @@ def check(client: Client) -> None:
     except Exception as error:  # it has no ingest, or cannot read what this client sends
         answers[f"scheduler {client.scheduler.address}"] = error
     found = client.run(versions, on_error="return")
-    answers.update((f"worker {address}", answer) for address, answer in found.items())
+    answers.update(
+        (f"worker {address}", answer)
+        for address, answer in found.items()
+        if not isinstance(answer, OSError)  # it is gone since; one that comes is looked at again
+    )
     wrong = []
     for who, answer in answers.items():
         if isinstance(answer, BaseException):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import subprocess
+import sys
 
 import cluster_tasks
 import dask
 import distributed
 import pytest
 
-from ingest import cluster_local, watch
+from ingest import cluster, cluster_local, watch
 from ingest.cluster import Workers
 from study.errors import UserError
 from study.ingest_sections import IngestSpeed
@@ -35,8 +38,8 @@ def test_a_worker_whose_nanny_gives_up_is_replaced(monkeypatch: pytest.MonkeyPat
     with Workers(IngestSpeed(workers=1), say=lambda text: None) as workers:
         results = workers.unordered(cluster_tasks.slow_double, range(5))
         assert next(results) == 0
-        cluster = distributed.Client.current().cluster
-        cluster.sync(cluster.workers[0].close)
+        own = distributed.Client.current().cluster
+        own.sync(own.workers[0].close)
         assert sorted(results) == [2, 4, 6, 8]
 
 
@@ -54,3 +57,23 @@ def test_workers_that_do_not_start_are_said_so(monkeypatch: pytest.MonkeyPatch) 
     ):
         list(workers.ordered(memory_setting, ["pause"]))
     assert len(starts) == cluster_local.STARTS
+
+
+QUIETED = """
+import logging
+from ingest import cluster
+
+cluster.quiet()
+from distributed import Client
+
+print([logging.getLogger(name).level for name in (*cluster.QUIET, *cluster.QUIETER)])
+"""
+
+
+def test_dask_stays_quiet_when_it_is_imported_late() -> None:
+    """It sets the levels of its loggers then."""
+    done = subprocess.run(
+        [sys.executable, "-c", QUIETED], check=True, capture_output=True, text=True
+    )
+    errors, criticals = [logging.ERROR] * len(cluster.QUIET), [logging.CRITICAL] * 3
+    assert done.stdout.strip() == str([*errors, *criticals])

@@ -6,8 +6,9 @@ import contextlib
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cluster_tasks
 import distributed
@@ -126,6 +127,28 @@ def test_other_versions_are_refused(tmp_path: Path) -> None:
             pytest.raises(UserError, match=r"worker tcp://.*: SimpleITK 0\.0\.1 there, "),
         ):
             list(workers.ordered(cluster_tasks.double, [1]))
+
+
+class Answers:
+    """A client whose workers have these versions, or are gone."""
+
+    scheduler = SimpleNamespace(address="tcp://s")
+
+    def __init__(self, workers: dict[str, object]) -> None:
+        self.workers = workers
+
+    def run_on_scheduler(self, function: Callable[[], object]) -> object:
+        return function()
+
+    def run(self, function: Callable[[], object], on_error: str) -> dict[str, object]:
+        return self.workers
+
+
+def test_a_worker_that_goes_while_versions_are_asked_is_none() -> None:
+    gone = distributed.comm.CommClosedError("reset by peer")
+    cluster_joined.check(Answers({"tcp://a": gone, "tcp://b": versions()}))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"worker tcp://b cannot run dicom2clip \(ImportError"):
+        cluster_joined.check(Answers({"tcp://a": gone, "tcp://b": ImportError()}))  # type: ignore[arg-type]
 
 
 def test_versions_that_differ_are_named() -> None:
