@@ -28,6 +28,7 @@ import ingest.cli
 import ingest.live
 import shards.cli
 import train.cli_export
+from ingest.cli_options import ConfigFile, Name, Overrides
 from study.config import Pipeline, default_file, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, EXIT_RESUMABLE, EXIT_USER, UserError
 from study.progress import Bars
@@ -56,18 +57,6 @@ app.add_typer(shards.cli.app, name="shards")
 app.command("agreement")(eval.cli_agreement.agreement_command)
 app.command("export")(train.cli_export.export_command)
 
-Name = Annotated[
-    str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline in the configuration file.")
-]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", help="File of pipelines; else pipelines.yaml here, or the program's own."
-    ),
-]
-Overrides = Annotated[
-    list[str], typer.Option("--set", help="key=value, e.g. train.batch_size=32. May be repeated.")
-]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else.")
 ]

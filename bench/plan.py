@@ -105,7 +105,7 @@ def planned(pipeline: Pipeline) -> dict[str, Any]:
         begun = Begun(pipeline, grouped, workers, live, log, key, {}, of_turn)
         work = plan(begun, answered(begun))
         planned_s = time.monotonic() - start
-        sums = job.settled_ledger(pipeline, work, workers)
+        sums = job.settled_ledger(work)
         seconds = time.monotonic() - start
     assert sums.images == work.grouped.images
     return {

@@ -9,14 +9,12 @@ is a `UserError` with file and line. docs/benchmarks.md shows how to write one.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from study import data_file
-from study.errors import UserError
 from study.section import Section
 
 FOLDER = Path(__file__).parent / "benchmarks"
@@ -124,19 +122,7 @@ def benchmark_names() -> tuple[str, ...]:
 
 def find_benchmark(name: str) -> Benchmark:
     """A benchmark that comes with the project, by name, or one of the user's own, by path."""
-    built_in = FOLDER / f"{name}.yaml"
-    if built_in.parent == FOLDER and built_in.is_file():
-        return load_benchmark(built_in)
-    own = Path(name).expanduser()
-    if own.is_file():
-        return load_benchmark(own)
-    known = benchmark_names()
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise UserError(
-        f"eval.benchmarks: no benchmark {name!r}{hint} "
-        f"(there are: {', '.join(known)}; or give the path of a YAML file of your own)"
-    )
+    return load_benchmark(data_file.find(name, FOLDER, "eval.benchmarks: no benchmark"))
 
 
 def load_benchmark(file: Path) -> Benchmark:

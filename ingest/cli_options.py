@@ -1,4 +1,4 @@
-"""What the commands of `dicom2clip ingest` share: a pipeline by its name, and how to print.
+"""What commands on a pipeline share: the pipeline by its name, and how to print.
 
 In: arguments. Out: their types, and lines that stay lines.
 """
@@ -20,7 +20,10 @@ ConfigFile = Annotated[
     ),
 ]
 Overrides = Annotated[
-    list[str], typer.Option("--set", help="key=value, e.g. run=FOLDER. May be repeated.")
+    list[str],
+    typer.Option(
+        "--set", help="key=value, e.g. run=FOLDER or train.batch_size=32. May be repeated."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

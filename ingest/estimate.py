@@ -102,15 +102,15 @@ class Estimate:
 
 def estimate(pipeline: Pipeline, progress: Callable[[str, int, int], None]) -> Estimate:
     """Crawl and plan what a run would, and time some of it. Raises UserError as `job.ingest`."""
-    with prepared(pipeline, progress, spend=False) as ready:
-        pipeline, work, workers = ready.pipeline, ready.work, ready.workers.count()
+    with prepared(pipeline, progress, spend=False) as work:
+        pipeline, workers = work.begun.pipeline, work.begun.workers.count()
         models = {
             asking.name: answers.ask(
                 Path(pipeline.run),
                 work.grouped.parts,
                 pipeline.ingest,
                 asking,
-                ready.live,
+                work.begun.live,
                 dry_run=True,
             ).estimate
             for asking in answers.askings(pipeline.ingest)

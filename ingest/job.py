@@ -20,11 +20,9 @@ import numpy as np
 
 from ingest import ledger
 from ingest.assign import ShardTask
-from ingest.cluster import Workers
 from ingest.convert import OUTCOMES, ShardOutcome, convert_shard
-from ingest.live import Live
 from ingest.planning import tried
-from ingest.ready import Prepared, Progress, Show, Work, prepared, unseen
+from ingest.ready import Progress, Show, Work, prepared, unseen
 from ingest.report_join import JoinCounts
 from ingest.settle import NOT_MADE, Part, settle
 from ingest.supervise import limits_of
@@ -34,7 +32,7 @@ from shards.writer import committed, discard_uncommitted, finish_dataset
 from study import pseudonyms
 from study.config import Pipeline, fingerprint
 from study.errors import UserError
-from study.runlog import RunLog, provenance
+from study.runlog import provenance
 
 MOST_FAILED = 10
 """Shards that could not be written, told one by one; the log has all."""
@@ -67,30 +65,21 @@ def ingest(pipeline: Pipeline, progress: Progress, show: Show = unseen) -> JobRe
     Raises UserError: no source, broken tables, no DICOM in it, a dataset made with other settings
     or another key, another process at work in the run folder, no room to write.
     """
-    with prepared(pipeline, progress, show) as ready:
-        return converted(ready)
+    with prepared(pipeline, progress, show) as work:
+        return converted(work)
 
 
-def converted(ready: Prepared) -> JobResult:
+def converted(work: Work) -> JobResult:
     """All shards that are missing, and the dataset's books. UserError where one cannot be made."""
-    pipeline, work, workers, log = ready.pipeline, ready.work, ready.workers, ready.log
-    ready.live.rejected(settled_ledger(pipeline, work, workers).by_reason)
-    written = _convert(pipeline, work, workers, ready.live, log)
-    return _finish(pipeline, work, ready.key, ready.public, workers, written, log)
+    work.begun.live.rejected(settled_ledger(work).by_reason)
+    return _finish(work, _convert(work))
 
 
-def _finish(
-    pipeline: Pipeline,
-    work: Work,
-    key: bytes,
-    public: dict[str, Any],
-    workers: Workers,
-    written: int,
-    log: RunLog,
-) -> JobResult:
+def _finish(work: Work, written: int) -> JobResult:
     """Settle the ledger and, unless nothing changed, write the dataset's books."""
+    pipeline, public = work.begun.pipeline, work.begun.public
     dataset = store_at(pipeline.dataset)
-    sums = settled_ledger(pipeline, work, workers)
+    sums = settled_ledger(work)
     done = committed(dataset)
     if not any(stats.successes for stats in done.values()):
         reasons = ", ".join(f"{count} {reason}" for reason, count in sums.by_reason.items())
@@ -102,23 +91,24 @@ def _finish(
             fingerprint=mark,
             provenance=provenance(),
             settings=public,
-            key_fingerprint=pseudonyms.key_fingerprint(key),
+            key_fingerprint=pseudonyms.key_fingerprint(work.begun.key),
             name=pipeline.name,
         )
     else:
         info = there
     kept = len(work.places.settled)
-    log.event("ingested", written=written, kept=kept, **sums.as_json())
-    of, answers = work.grouped, work.answers
+    work.begun.log.event("ingested", written=written, kept=kept, **sums.as_json())
+    of, answers = work.grouped, work.answered.as_json()
     return JobResult(info, sums, of.reports, of.labels, of.scrubbed, written, kept, answers)
 
 
-def _convert(pipeline: Pipeline, work: Work, workers: Workers, live: Live, log: RunLog) -> int:
+def _convert(work: Work) -> int:
     """Write the shards that are missing and return how many they were.
 
     Raises UserError, after all others are written, where some could not be: the dataset is then
     unfinished, and the same command goes on.
     """
+    pipeline, live, log = work.begun.pipeline, work.begun.live, work.begun.log
     dataset, missing = store_at(pipeline.dataset), work.places.missing
     discard_uncommitted(dataset)
     total = int(work.has_place.sum())
@@ -134,11 +124,12 @@ def _convert(pipeline: Pipeline, work: Work, workers: Workers, live: Live, log: 
         intensity=pipeline.ingest.intensity,
         limits=limits_of(pipeline.ingest.speed),
         retries=pipeline.ingest.speed.max_retries,
-        of_turn=work.of_turn,
+        of_turn=work.begun.of_turn,
     )
     by_number = {task.shard: task for task in missing}
     failed: list[str] = []
-    for shard, outcome in workers.unordered(convert, missing, partial(convert, alone=True)):
+    made = work.begun.workers.unordered(convert, missing, partial(convert, alone=True))
+    for shard, outcome in made:
         if isinstance(outcome, str):
             failed.append(f"shard {shard}: {outcome}")
             log.event("shard failed", shard=shard, error=outcome)
@@ -173,8 +164,9 @@ def _try_shard(task: ShardTask, *, retries: int, **settings: Any) -> tuple[int, 
     raise AssertionError("unreachable")
 
 
-def settled_ledger(pipeline: Pipeline, work: Work, workers: Workers) -> ledger.LedgerSums:
+def settled_ledger(work: Work) -> ledger.LedgerSums:
     """Write the ledger with what conversion found out of the shards that are committed."""
+    pipeline, workers = work.begun.pipeline, work.begun.workers
     run, dataset = Path(pipeline.run), store_at(pipeline.dataset)
     content = {task.shard: task.content for task in work.places.missing}
     made = set(work.places.settled)
@@ -191,7 +183,7 @@ def settled_ledger(pipeline: Pipeline, work: Work, workers: Workers) -> ledger.L
     shards = np.where(np.isin(shards, list(made)), shards, NOT_MADE)
     bounds = work.grouped.bounds.tolist()
     parts = [Part(p, shards[a:b]) for p, (a, b) in enumerate(pairwise(bounds))]
-    make = partial(settle, run=run, of_turn=work.of_turn)
+    make = partial(settle, run=run, of_turn=work.begun.of_turn)
     write = partial(tried, make, retries=pipeline.ingest.speed.max_retries)
     sums = workers.unordered(write, parts) if len(parts) > 1 else map(write, parts)
     return sum(sums, start=ledger.NOTHING)

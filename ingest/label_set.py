@@ -8,7 +8,6 @@ dataset), a question for language models, and phrases for the route without a mo
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from enum import StrEnum
@@ -20,7 +19,6 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from ingest.allowlist import is_label_name
 from study import data_file
-from study.errors import UserError
 from study.section import Section
 
 FOLDER = Path(__file__).with_name("label_sets")
@@ -186,18 +184,7 @@ def label_set_names() -> tuple[str, ...]:
 @lru_cache(maxsize=64)
 def find_label_set(name: str) -> LabelSet:
     """A bundled set by its name, or one of the user's own by its path. Raises UserError."""
-    if name in label_set_names():
-        return load_label_set(FOLDER / f"{name}.yaml")
-    own = Path(name).expanduser()
-    if own.is_file():
-        return load_label_set(own)
-    known = label_set_names()
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise UserError(
-        f"{KEY}: {name!r} is no label set{hint} (there are: {', '.join(known)}; or give the path "
-        "of a YAML file of your own)"
-    )
+    return load_label_set(data_file.find(name, FOLDER, f"{KEY}: no label set"))
 
 
 def load_label_set(file: Path) -> LabelSet:

@@ -35,7 +35,6 @@ LOCAL = tuple(
 )
 NO_KEY = "none"
 """Sent to endpoints that need no key: the client insists on one, and would take OPENAI_API_KEY."""
-CONNECT_S = 10.0
 
 
 def is_local(url: str) -> bool:

@@ -1,6 +1,6 @@
 """All that comes before the first pixel: images crawled, grouped, planned, and that written down.
 
-In: a `Pipeline`. Out: `Prepared`, with the run folder held as long as the block lasts. Folders,
+In: a `Pipeline`. Out: `Work`, with the run folder held as long as the block lasts. Folders,
 tables and settings are checked before the first byte is written; the dataset is not touched.
 """
 
@@ -86,7 +86,7 @@ def prepared(
     choose: Choose | None = None,
     *,
     spend: bool = True,
-) -> Iterator[Prepared]:
+) -> Iterator[Work]:
     """Crawl, group, have language models asked where the pipeline has some, and plan. Without
     `spend` none is asked, and what they have answered before is taken. UserError as `job.ingest`.
     """
@@ -95,9 +95,7 @@ def prepared(
             answers.refuse_unanswered(asking, asked(begun, asking))
         work = plan(begun, answered(begun), choose)
         begun.log.event("planned", **work.as_json())
-        yield Prepared(
-            begun.pipeline, work, begun.workers, begun.live, begun.log, begun.key, begun.public
-        )
+        yield work
 
 
 def asked(begun: Begun, asking: Asking, **how: Any) -> Spent:
@@ -176,30 +174,17 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What conversion starts from."""
-
-    pipeline: Pipeline
-    """With the lists of `ingest.select` read."""
-    work: Work
-    workers: Workers
-    live: Live
-    log: RunLog
-    key: bytes
-    public: dict[str, Any]
-    """Settings as a dataset may tell them."""
-
-
-@dataclass(frozen=True)
 class Work:
     """Everything decided before the first pixel is read."""
 
-    grouped: Grouped
+    begun: Begun
+    answered: answers.Answered
+    """The studies with their sentences and labels."""
     places: assign.Assignment
-    of_turn: str
-    """Of this job (see `ingest.turn`)."""
-    answers: Mapping[str, Any]
-    """What came of language models' answers: `summaries` by variant, `labels` by label set."""
+
+    @property
+    def grouped(self) -> Grouped:
+        return self.answered.grouped
 
     @property
     def has_place(self) -> np.ndarray:
@@ -231,7 +216,7 @@ def plan(begun: Begun, studies: answers.Answered, choose: Choose | None = None) 
     per_shard, mark = pipeline.shards.studies_per_shard, fingerprint(begun.public)
     places = assign.assign(keys, digests, before, done, per_shard, mark, again)
     assign.write(book, places.places)
-    return Work(grouped, places, begun.of_turn, studies.as_json())
+    return Work(begun, studies, places)
 
 
 def _refuse_unwritable(run: Path) -> None:

@@ -103,11 +103,13 @@ def retry(pipeline: Pipeline, progress: Progress, show: Show = unseen) -> Tried:
     paths = _failed_files(run / "ledger.parquet")
     found = Tried(files_before=len(paths))
     choose = partial(_choice, pipeline=pipeline, paths=paths, found=found, progress=progress)
-    with prepared(pipeline, progress, show, choose) as ready:
-        found.result = converted(ready)
+    with prepared(pipeline, progress, show, choose) as work:
+        found.result = converted(work)
         found.files_now = len(_failed_files(run / "ledger.parquet"))
         as_before = dict(found.as_before)
-        ready.log.event("retried", tried=found.studies, better=found.better, as_before=as_before)
+        work.begun.log.event(
+            "retried", tried=found.studies, better=found.better, as_before=as_before
+        )
     return found
 
 

@@ -48,6 +48,21 @@ def read(file: Path, model: type[Model], item: type[Section], what: str, key: st
         raise UserError("\n".join(_told(e, where, lines, (model, item)) for e in found)) from None
 
 
+def find(name: str, folder: Path, error: str) -> Path:
+    """The file of what comes with the project in `folder`, by its name, or one of the user's own,
+    by its path. `error`: the words before the name, as in "label_set: no label set"."""
+    known = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    own = Path(name).expanduser()
+    if name in known or own.is_file():
+        return known.get(name, own)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise UserError(
+        f"{error} {name!r}{hint} (there are: {', '.join(known)}; or give the path of a YAML file "
+        "of your own)"
+    )
+
+
 def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
     """Place and line (from 1) of every key and list item."""
     if isinstance(node, yaml.MappingNode):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from distributed import LocalCluster
+from llm_server import LlmServer, serving
 
 from ingest import crawl as crawling
 from ingest.header import read_ordinary
@@ -22,6 +23,13 @@ def scheduler() -> Iterator[str]:
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
     ) as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture
+def server() -> Iterator[LlmServer]:
+    """A language model on loopback."""
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_a_wrong_file_is_told_with_line_and_key(
 
 
 def test_no_such_set() -> None:
-    with pytest.raises(UserError, match="'ctrate' is no label set; did you mean 'ct-rate'"):
+    with pytest.raises(UserError, match="no label set 'ctrate'; did you mean 'ct-rate'"):
         find_label_set("ctrate")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_server import LlmServer, serving
+from llm_server import LlmServer
 
 from ingest import llm_run, offline
 from ingest.faithful import Unsupported
@@ -22,12 +22,6 @@ REPORT = """TECHNIQUE: MRI of the brain without contrast.
 FINDINGS: There is a 12 mm mass in the left frontal lobe. No hemorrhage. The ventricles are normal.
 IMPRESSION: Left frontal mass, possibly a meningioma."""
 TECHNIQUE_ONLY = "EXAM: CT ABDOMEN.\nTECHNIQUE: Axial images were obtained. COMPARISON: None."
-
-
-@pytest.fixture
-def server() -> Iterator[LlmServer]:
-    with serving() as running:
-        yield running
 
 
 def summarizer(server: LlmServer, **more: Any) -> Summarizer:
