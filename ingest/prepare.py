@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from ingest import (
     facts,
     ledger,
+    offline,
     part_texts,
     partition,
     plan,
@@ -175,8 +176,10 @@ def _as_before(
     columns = ["key", "digest", "scrubbed", "study_uid", "reason", "sentences"]
     studies = pq.read_table(part_file(run, "studies", part), columns=columns)
     rows = studies.select(columns[3:]).to_pylist()
-    with_scans = {
-        r["study_uid"]: r["sentences"] != "{}" for r in rows if r["reason"] not in SCANLESS
+    with_scans = {  # by rule: those of language models are put in after grouping
+        row["study_uid"]: offline.VARIANT in json.loads(row["sentences"])
+        for row in rows
+        if row["reason"] not in SCANLESS
     }
     if order.settings.report_source == "sr":
         documents = part_texts.as_before(run, part)

@@ -76,7 +76,9 @@ class Taken:
         shown = [*map(repr, self.values[:VALUES_SHOWN])]
         if len(self.values) > VALUES_SHOWN:
             shown.append(f"{len(self.values) - VALUES_SHOWN} more")
-        return ", ".join([*said, f"{what} {' and '.join(shown)}"])
+        several = ", ".join(shown[:-1])
+        values = f"{several} and {shown[-1]}" if several else shown[-1]
+        return ", ".join([*said, f"{what} {values}"])
 
 
 def text_columns(key: str, file: str, found: Sequence[str], columns: Columns) -> Taken:

@@ -194,6 +194,7 @@ def test_a_model_may_save_a_study_that_the_rules_find_no_sentence_in(
     result = run(wanted)
     assert result.info.num_studies == 3
     assert result.sums.by_reason["NO_REPORT"] == 12
+    assert run(wanted).reports == result.reports
 
 
 def test_bytes_do_not_depend_on_parts_or_workers(
