@@ -25,10 +25,10 @@ from rich.console import Console
 
 import eval.cli_agreement
 import ingest.cli
-import ingest.live
 import shards.cli
 import train.cli_export
 from ingest.cli_options import ConfigFile, Name, Overrides
+from ingest.live import BARS
 from study.config import Pipeline, default_file, load_pipeline, pipeline_names
 from study.errors import EXIT_DONE, EXIT_REJECTED, EXIT_RESUMABLE, EXIT_USER, UserError
 from study.progress import Bars
@@ -43,8 +43,6 @@ USER_ERRNOS = {
 }
 """Errors of the system that the user must see to: no room, no right, another thing there; a disk
 that fails, processes that cannot start."""
-
-INGEST_BARS = {stage: f"ingest: {title}" for stage, title in ingest.live.STAGES.items()}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,7 +112,7 @@ def plan_command(
     from ingest.estimate import estimate
 
     pipeline, console = load_pipeline(config or default_file(), name, overrides), _console(as_json)
-    with Bars(console, {**INGEST_BARS, "sample": "plan: timing"}) as bars:
+    with Bars(console, {**BARS, "sample": "plan: timing"}) as bars:
         found = estimate(pipeline, bars)
     if as_json:
         typer.echo(json.dumps(found.as_json()))
@@ -214,7 +212,7 @@ def _ingest(pipeline: Pipeline, console: Console) -> dict[str, Any]:
     if settings.source:  # else the job says that it is not set
         for line in columns_taken(settings.reports, settings.labels, settings.columns):
             console.print(line, highlight=False, soft_wrap=True)
-    with Bars(console, INGEST_BARS) as bars:
+    with Bars(console, BARS) as bars:
         result = ingest(pipeline, bars, bars.show)
     sums, info = result.sums, result.info
     if result.nothing_to_do:

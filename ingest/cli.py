@@ -122,8 +122,7 @@ def retry_command(
     from ingest.retry import retry
 
     pipeline = load_pipeline(config or default_file(), name, overrides)
-    titles = {stage: f"ingest: {title}" for stage, title in live.STAGES.items()}
-    with Bars(Console(stderr=True, quiet=as_json), titles) as bars:
+    with Bars(Console(stderr=True, quiet=as_json), live.BARS) as bars:
         tried = retry(pipeline, bars, bars.show)
     facts = tried.as_json()
     if as_json:

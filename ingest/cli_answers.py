@@ -144,9 +144,8 @@ def _ask(
     pipeline: Pipeline, chosen: list[Asking], how: Mapping[str, Any], as_json: bool
 ) -> tuple[dict[str, Spent], dict[str, Any]]:
     """What every question came to, and what there is of sentences and labels now."""
-    titles = {stage: f"ingest: {title}" for stage, title in live.STAGES.items()}
     with (
-        Bars(Console(stderr=True, quiet=as_json), titles) as bars,
+        Bars(Console(stderr=True, quiet=as_json), live.BARS) as bars,
         grouped_in(pipeline, bars, bars.show) as begun,
     ):
         spent = {asking.name: asked(begun, asking, **how) for asking in chosen}

@@ -37,6 +37,8 @@ STAGES = {
     "shards": "studies",
 }
 """Of a job, in the order of their coming, and what they count."""
+BARS = {stage: f"ingest: {title}" for stage, title in STAGES.items()}
+"""Their titles on the screen."""
 BEAT_S = 2.0
 LOG_S = 60.0
 FIRST_S = 10.0
